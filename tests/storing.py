@@ -1,29 +1,15 @@
 """Images in a file, as a cache has them, without the cache; and a process that makes a cache, and may be killed."""
 
-import hashlib
-import json
 import os
 import signal
-from array import array
 from pathlib import Path
 
 import numpy as np
 
 from smdae.files import cache
-from smdae.files.block_reader import Blocks, checked_on
 from smdae.files.corpus import gather
 from smdae.files.disk_store import Stored, in_strips
-
-
-def refuse(block: int) -> None:
-    raise AssertionError(f"block {block} was taken to be damaged")
-
-
-def checks_of(data: bytes) -> "array[int]":
-    """CRC-32 of each block."""
-    checks = array("I")
-    checked_on(checks, 0, data)
-    return checks
+from smdae.files.piece_reader import Pieces
 
 
 def stored(images: list[np.ndarray], path: Path) -> Stored:
@@ -33,19 +19,13 @@ def stored(images: list[np.ndarray], path: Path) -> Stored:
     path.write_bytes(data)
     ends = np.cumsum([len(strip) // dtype.itemsize for strip in strips])
     return Stored(
-        Blocks(path, len(data), checks_of(data), slice(0, len(data)), refuse),
+        Pieces(path, len(data), slice(0, len(data))),
         dtype,
         np.concatenate([[0], ends[:-1]]),
         np.array([image.shape[0] for image in images]),
         np.array([image.shape[1] for image in images]),
         images[0].shape[2] if images[0].ndim == 3 else 1,
     )
-
-
-def signed(lines: list[bytes]) -> list[bytes]:
-    """The lines of an index with the digest that belongs to them."""
-    digest = hashlib.blake2b(b"".join(lines), digest_size=16).hexdigest()
-    return [*lines, json.dumps({"digest": digest}).encode() + b"\n"]
 
 
 def gathering(folder: Path, apart: int = cache.BYTES_BETWEEN_INDICES, writes: int | None = None) -> None:

@@ -18,9 +18,8 @@ from smdae import memory
 from smdae.cli import interrupts
 from smdae.cli.app import main
 from smdae.errors import OutputError
-from smdae.files import block_reader as blocks
-from smdae.files import cache_folder, claims, dressing, refusals, writing
-from smdae.pipeline import fit_files
+from smdae.files import cache_folder, dressing, piece_reader, refusals, writing
+from smdae.pipeline import fit_files, replacing
 from tests.tiny import encoded, gray, model_bytes, python
 
 SOURCE = Path(__file__).parent.parent / "smdae"
@@ -84,7 +83,7 @@ def here(bare, monkeypatch):
 @pytest.fixture
 def windows(monkeypatch):
     """The writer and its like, as they are on Windows: no locks, and no file is replaced that is open."""
-    for module in (writing, claims, cache_folder, fit_files):
+    for module in (writing, replacing, cache_folder, fit_files):
         monkeypatch.setattr(module, "fcntl", None)
     for module in (writing, refusals):
         monkeypatch.setattr(module, "WINDOWS", True)
@@ -231,12 +230,11 @@ def test_macos_has_owners_and_no_attributes(here, monkeypatch):
 def test_the_disk_is_not_told_of_what_comes(tmp_path, monkeypatch):
     for name in ("posix_fadvise", "POSIX_FADV_RANDOM", "POSIX_FADV_WILLNEED"):
         monkeypatch.delattr(os, name)
-    monkeypatch.setattr(blocks, "resource", None)
+    monkeypatch.setattr(piece_reader, "MAX_HELD", 0)
+    monkeypatch.setattr(piece_reader, "resource", None)
     data = bytes(range(256)) * 1024
     (tmp_path / "file").write_bytes(data)
-    checks: list[int] = []
-    size = blocks.checked_on(checks, 0, data)
-    file = blocks.Blocks(tmp_path / "file", size, checks, slice(0, size), lambda _: None)
+    file = piece_reader.Pieces(tmp_path / "file", len(data), slice(0, len(data)))
     found, at = file.read(np.array([5, 70_000]), 8)
     assert [bytes(found[k : k + 8]) for k in at] == [data[5:13], data[70_000:70_008]]
 

@@ -16,7 +16,6 @@ import typer
 
 from smdae import __version__
 from smdae.cli import compare, completion, console, denoise, fit, info, models, stdout
-from smdae.cli.descriptors import fill_closed, settle
 from smdae.cli.failures import LOST_FOLDER, as_smdae_error, is_folder_lost, is_full
 from smdae.cli.interrupts import Terminated, terminable, unwrapped
 from smdae.cli.option_files import locating, remembered
@@ -25,8 +24,6 @@ from smdae.cli.together import together
 from smdae.errors import UsageError
 from smdae.pipeline.peers import Peers
 from smdae.processes import Place
-
-__all__ = ["app", "main"]
 
 PARTS = ("torch", "numpy", "pillow", "tifffile", "imagecodecs", "safetensors", "typer", "rich", "pydantic")
 MAY_BE_EMPTY = ("--suffix",)  # options whose value may be empty
@@ -124,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else arguments
     if arguments is None:
-        fill_closed()
+        stdout.fill_closed()
     _prepare_libraries()
     with console.of_command(plain="--no-color" in given):
         try:
@@ -156,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
             return failure.code
         finally:
             if arguments is None:
-                settle()
+                stdout.settle()
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

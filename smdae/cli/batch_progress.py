@@ -15,8 +15,6 @@ from typing import Any
 
 from smdae.pipeline.places import Job
 
-__all__ = ["BAR", "BatchProgress"]
-
 NAME = 24  # columns for the name of a picture
 BAR = 16  # columns for the bar
 EARLY = 0.02, 2.0  # share and seconds before which the time left is not shown

@@ -23,6 +23,7 @@ from smdae.cli.options import (
     Threads,
     Work,
     check_range,
+    option,
     threads_of,
 )
 from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, SIGMA, check_numbers
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from smdae.fitting.settings import Settings
     from smdae.noise import Noise
 
-__all__ = ["HELP", "command"]
-
 HELP = """Compare objectives, models and classical methods on the same patches; or pictures with a clean one.
 
 smdae compare photos/ --quick                within a minute; comparison/report.html
@@ -46,12 +45,6 @@ smdae compare photos/ --only equivalence -s 50 -o fifty/
 
 smdae compare --reference clean.png a.png b.png --min-psnr 30
 """
-
-
-def _option(*names: str, text: str, default: str | None = None) -> Any:
-    return typer.Option(
-        *names, readable=False, help=text + (f" [default: {default}]" if default else ""), show_default=not default
-    )
 
 
 def _both(name: str) -> str:
@@ -66,82 +59,61 @@ def command(
             metavar="PATH", help="Folders, images, or .npy and .npz arrays.", readable=False, show_default=False
         ),
     ] = None,
-    objective: Annotated[
-        list[str] | None,
-        _option("--objective", text="An objective to fit with; repeat for more.", default="all"),
-    ] = None,
+    objective: Annotated[list[str] | None, option("An objective to fit with; repeat for more.", default="all")] = None,
     model: Annotated[
         list[str] | None,
-        _option("--model", "-m", text="A model file or name to denoise with too; repeat for more.", default="none"),
+        option("A model file or name to denoise with too; repeat for more.", "--model", "-m", default="none"),
     ] = None,
     baseline: Annotated[
         list[str] | None,
-        _option("--baseline", text="A classical method to denoise with too: nlm, wavelet, tv or bm3d.", default="none"),
+        option("A classical method to denoise with too: nlm, wavelet, tv or bm3d.", default="none"),
     ] = None,
     target: Annotated[
-        str | None,
-        _option("--target", text="Examples from a density, module:name, instead of images.", default="none"),
+        str | None, option("Examples from a density, module:name, instead of images.", default="none")
     ] = None,
-    only: Annotated[
-        list[str] | None, _option("--only", text="One part of the comparison; repeat for more.", default="all")
-    ] = None,
-    quick: Annotated[bool, _option("--quick", text="Smaller fits, within a minute.")] = False,
-    seeds: Annotated[int, _option("--seeds", text="Fits of each objective, for error bars.")] = 1,
+    only: Annotated[list[str] | None, option("One part of the comparison; repeat for more.", default="all")] = None,
+    quick: Annotated[bool, option("Smaller fits, within a minute.", "--quick")] = False,
+    seeds: Annotated[int, option("Fits of each objective, for error bars.")] = 1,
     sigma: Annotated[
         float | None,
-        _option(
+        option(
+            "Level of the noise, white being 255.",
             "--sigma",
             "-s",
-            text="Level of the noise, white being 255.",
             default=f"{SIGMA:g}, for rows a third of their spread",
         ),
     ] = None,
     noise: Annotated[
-        str | None,
-        _option(
-            "--noise", text="A noise profile to check the theorem with.", default="grain and shot noise of our own"
-        ),
+        str | None, option("A noise profile to check the theorem with.", default="grain and shot noise of our own")
     ] = None,
-    output: Annotated[Path, _option("--output", "-o", text="The folder of the report.")] = Path("comparison"),
+    output: Annotated[Path, option("The folder of the report.", "--output", "-o")] = Path("comparison"),
     overwrite: Overwrite = False,
-    resume: Annotated[bool, _option("--resume", text="Keep what an earlier run finished in the folder.")] = False,
-    patches: Annotated[
-        int | None, _option("--patches", text="Number of patches to fit on.", default=_both("patches"))
-    ] = None,
-    max_steps: Annotated[
-        int | None, _option("--max-steps", text="Steps of each fit.", default=_both("max_steps"))
-    ] = None,
-    batch: Annotated[int, _option("--batch", "-b", text="Patches a step.")] = 256,
-    patch_size: Annotated[
-        int | None, _option("--patch-size", text="Side of a patch.", default=_both("patch_size"))
-    ] = None,
-    hidden: Annotated[
-        int | None, _option("--hidden", text="Hidden units of the energy.", default=_both("hidden"))
-    ] = None,
-    lr: Annotated[float, _option("--lr", text="Peak of the learning rate.")] = 0.02,
+    resume: Annotated[bool, option("Keep what an earlier run finished in the folder.", "--resume")] = False,
+    patches: Annotated[int | None, option("Number of patches to fit on.", default=_both("patches"))] = None,
+    max_steps: Annotated[int | None, option("Steps of each fit.", default=_both("max_steps"))] = None,
+    batch: Annotated[int, option("Patches a step.", "--batch", "-b")] = 256,
+    patch_size: Annotated[int | None, option("Side of a patch.", default=_both("patch_size"))] = None,
+    hidden: Annotated[int | None, option("Hidden units of the energy.", default=_both("hidden"))] = None,
+    lr: Annotated[float, option("Peak of the learning rate.")] = 0.02,
     seed: Seed = None,
     device: Device = "auto",
     threads: Threads = None,
     as_: Annotated[
         str | None,
-        _option(
+        option(
+            "What arrays (N, d) are: rows, an example each, or images.",
             "--as",
-            text="What arrays (N, d) are: rows, an example each, or images.",
             default="rows, if nothing else is given",
         ),
     ] = None,
-    white: Annotated[float | None, _option("--white", text="The value of white in float images.", default="1")] = None,
+    white: Annotated[float | None, option("The value of white in float images.", default="1")] = None,
     reference: Annotated[
         Path | None,
-        _option(
-            "--reference", text="A clean picture: print PSNR and SSIM of the images instead of fitting.", default="none"
-        ),
+        option("A clean picture: print PSNR and SSIM of the images instead of fitting.", default="none"),
     ] = None,
     min_psnr: Annotated[
         float | None,
-        _option(
-            "--min-psnr", text="With --reference: exit code 11 if an image has a lower PSNR, in dB.", default="none"
-        ),
+        option("With --reference: exit code 11 if an image has a lower PSNR, in dB.", default="none"),
     ] = None,
     import_: Imports = None,
     recursive: Anyway = None,

@@ -11,8 +11,6 @@ from smdae.comparing.text import printable
 from smdae.errors import BatchError
 from smdae.pipeline.compared import Comparison
 
-__all__ = ["drive"]
-
 
 def drive(comparison: Comparison, resume: bool, json_: bool) -> int:
     """Run a comparison with a progress bar, print its page or its JSON on stdout, and return the exit code 0.

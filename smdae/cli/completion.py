@@ -15,8 +15,6 @@ from smdae.cli.options import Work
 from smdae.cli.suggestions import nearest
 from smdae.errors import UsageError
 
-__all__ = ["HELP", "SHELLS", "command"]
-
 HELP = """Print what makes a shell complete smdae.
 
 smdae completion bash > ~/.local/share/bash-completion/completions/smdae
@@ -36,8 +34,6 @@ class Option:
     Attributes:
         names: The names as they are written: --sigma, -s.
         values: The values that it may have, if they can be listed; empty for files and numbers.
-        is_flag: Whether it takes no value.
-        help: Its help in a few words.
     """
 
     names: tuple[str, ...]

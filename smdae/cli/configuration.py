@@ -21,8 +21,6 @@ from smdae.pipeline.noise_choice import profile
 if TYPE_CHECKING:
     from smdae.fitting.settings import SettingError, Settings
 
-__all__ = ["Configuration", "render", "resolve"]
-
 # Settings that may be given as text, and the functions that read them.
 WRITTEN: Mapping[str, Callable[[str, str], Any]] = {"sigma": levels, "max_time": seconds, "noise": profile}
 
@@ -32,7 +30,6 @@ class Configuration:
     """The settings of a fit, and where each was given.
 
     Attributes:
-        settings: The settings.
         origins: For each setting by its name: the option, variable or line of a file, or of what it is a default.
     """
 
@@ -55,13 +52,9 @@ class _Given:
 def resolve(
     flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None, assigned: Sequence[str] = ()
 ) -> Configuration:
-    """Return the settings from flags, the environment and a file, in that order of precedence.
+    """Return the settings from flags (None: not given), the environment and a file, in that order of precedence.
 
-    Args:
-        flags: The values of flags by the names of settings; a flag that is None was not given.
-        environment: The variables of the environment.
-        file: The file.
-        assigned: Settings given by --set as NAME=VALUE, which are flags too.
+    Those of --set, NAME=VALUE, are flags too.
 
     Raises:
         UsageError: The file cannot be read or names an unknown setting, a flag is given twice, or a value is not

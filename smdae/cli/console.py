@@ -23,25 +23,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-__all__ = [
-    "console",
-    "detail",
-    "failure",
-    "held",
-    "is_verbose",
-    "let_print",
-    "note",
-    "number",
-    "of_command",
-    "overheard",
-    "progress",
-    "say",
-    "speak",
-    "table",
-    "takes_codes",
-    "warn",
-]
-
 HELD: ContextVar[list[Line] | None] = ContextVar("held", default=None)  # messages that wait for their turn
 
 
@@ -68,11 +49,7 @@ VOICE: ContextVar[_Voice] = ContextVar("voice", default=USUAL)
 
 @contextmanager
 def of_command(plain: bool) -> Iterator[None]:
-    """Begin with the usual messages, and undo at the end of the context what `speak` and `let_print` have set in it.
-
-    Args:
-        plain: Whether to write no escape codes, of colours and progress bars, whatever the environment says.
-    """
+    """Begin with the usual messages, and undo at the end of the context what `speak` and `let_print` have set in it."""
     token = VOICE.set(replace(USUAL, is_plain=plain))
     try:
         yield

@@ -2,11 +2,11 @@
 
 import math
 import os
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smdae.cli.denoise import Declared
 from smdae.cli.options import DEPTHS, bytes_of, check_range
 from smdae.errors import UsageError
 from smdae.files.formats import ENDINGS, NAMES
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from smdae.estimation.estimate import Kind
     from smdae.noise import Noise
 
-__all__ = ["DenoiseOptions"]
-
 PAGES = (".html", ".htm")
 MIN_SIGMA, MAX_SIGMA = 1e-3, 1e5  # sigma
 MAX_COUNT = 10**9  # pixels of a stride or a tile, pictures at once
@@ -36,65 +34,8 @@ CONTRADICTIONS = (
 )
 
 
-@dataclass(frozen=True)
-class DenoiseOptions:
+class DenoiseOptions(Declared):
     """The options of `denoise` as given on the command line; the help of the command explains each."""
-
-    inputs: list[Path] | None
-    files_from: str | None
-    shard: str | None
-    output: str | None
-    model: str | None
-    fast: bool
-    sigma: str
-    noise: str
-    save_noise: Path | None
-    strength: float
-    luma: float
-    chroma: float
-    mask: Path | None
-    sampler: str
-    steps: int | None
-    step_size: float | None
-    seed: int
-    blend: float
-    samples: int
-    save_steps: str | None
-    uncertainty: Path | None
-    components: int
-    stride: int | None
-    tile: int | None
-    ensemble: bool
-    adapt: bool
-    reference: Path | None
-    white: float | None
-    black: float | None
-    recursive: bool
-    suffix: str | None
-    format: str | None
-    bit_depth: str
-    axes: str | None
-    channel: str | None
-    pages: str | None
-    quality: int | None
-    strip_metadata: bool
-    linear: bool
-    in_place: bool
-    skip_existing: bool
-    fail_fast: bool
-    jobs: int | None
-    precision: str
-    device: str
-    threads: int | None
-    max_memory: str | None
-    overwrite: bool
-    dry_run: bool
-    report: Path | None
-    quiet: bool
-    verbose: bool
-    import_: list[str] | None
-    log: Path | None
-    json_: bool
 
     @property
     def paths(self) -> list[Path]:

@@ -14,7 +14,6 @@ from smdae.cli.denoise_options import DenoiseOptions
 from smdae.cli.options import DEPTHS, bytes_of, threads_of
 from smdae.cli.together import on_loss
 from smdae.errors import BatchError, UsageError
-from smdae.files.claims import claimed
 from smdae.files.formats import SUFFIXES
 from smdae.files.kinds import counted
 from smdae.files.refusals import refusals
@@ -29,13 +28,10 @@ from smdae.pipeline.peers import Peers
 from smdae.pipeline.places import STREAM, Job, Plan, plan
 from smdae.pipeline.placing import forget
 from smdae.pipeline.records import figures, is_number
-from smdae.pipeline.rehearsal import rehearsed
-from smdae.pipeline.replacing import claims, refuse_place, refuse_raced, unmarked
+from smdae.pipeline.replacing import claimed, claims, refuse_place, refuse_raced, rehearsed, unmarked
 from smdae.pipeline.report import Report
 from smdae.pipeline.result_format import refuse_quality
 from smdae.pipeline.selection import listed, refuse_unpiped
-
-__all__ = ["run"]
 
 REST = "the same command with --skip-existing does the rest"
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from smdae.files.corpus import Corpus
     from smdae.fitting.settings import Settings
 
-__all__ = ["read_examples"]
-
 MAX_SPREAD = 100.0  # ratio of the spread of columns and sigma, or its inverse, beyond which there is a warning
 
 

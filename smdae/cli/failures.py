@@ -11,8 +11,6 @@ from smdae.cli.suggestions import nearest
 from smdae.errors import MemoryLimitError, OutputError, SmdaeError, UsageError
 from smdae.memory import is_out_of_memory
 
-__all__ = ["LOST_FOLDER", "as_smdae_error", "is_folder_lost", "is_full"]
-
 
 def _beyond(found: "re.Match[str]") -> str:
     """Return which end of a range a value is beyond; the groups of the match are the value and both ends."""

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,16 +15,15 @@ from smdae.cli.examples import read_examples
 from smdae.cli.fit_run import Request, run
 from smdae.cli.options import (
     Anyway,
-    Batch,
     Device,
     Imports,
     Json,
     Overwrite,
-    Paths,
     Seed,
     Threads,
     Work,
     check_range,
+    option,
     threads_of,
 )
 from smdae.errors import ModelError, UsageError
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from smdae.cli.configuration import Configuration
     from smdae.files.corpus import Corpus
     from smdae.fitting.settings import Settings
-
-__all__ = ["HELP", "command"]
 
 HELP = """Fit a score model to images.
 
@@ -51,102 +48,84 @@ smdae fit scans/ --noisy --init natural-gray        shot noise or grain: a bundl
 """
 
 MAX_PLOTTED = 2  # numbers in a row, for --plot
-
-
-def _setting(*names: str, text: str, **more: Any) -> Any:
-    return typer.Option(*names, help=text, readable=False, show_default=False, **more)
+# The options that are settings of the fit.
+OF_OBJECTIVE = ("objective", "sigma", "noisy", "noise", "extra_noise", "probes", "target")
+OF_MODEL = ("model", "size", "init", "hidden", "filters", "window", "potential", "patch_size", "color")
+OF_STEPS = ("max_steps", "max_time", "batch", "lr", "seed")
 
 
 def command(
     context: typer.Context,
-    paths: Paths,
-    output: Annotated[Path, typer.Option("--output", "-o", readable=False, help="The model file.")] = Path(
-        "model.safetensors"
-    ),
-    overwrite: Overwrite = False,
-    objective: Annotated[
-        str | None,
-        _setting(
-            "--objective",
-            text=f"{', '.join(OBJECTIVE_NAMES)}. [default: dsm]",
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH",
+            help="Folders, images, .npy and .npz arrays, or CSV tables of numbers.",
+            readable=False,
+            show_default=False,
         ),
-    ] = None,
-    model: Annotated[
-        str | None, _setting("--model", text=f"{', '.join(MODEL_NAMES)}, or module:name. [default: energy]")
-    ] = None,
+    ],
+    output: Annotated[Path, option("The model file.", "--output", "-o")] = Path("model.safetensors"),
+    overwrite: Overwrite = False,
+    objective: Annotated[str | None, option(f"{', '.join(OBJECTIVE_NAMES)}.", default="dsm")] = None,
+    model: Annotated[str | None, option(f"{', '.join(MODEL_NAMES)}, or module:name.", default="energy")] = None,
     sigma: Annotated[
         str | None,
-        _setting(
+        option(
+            "Level of the noise, white being 255, or a range: 5-55.",
             "--sigma",
             "-s",
-            text="Level of the noise, white being 255, or a range: 5-55. [default: 25, unet 1-60, rows a third of "
-            "their spread]",
+            default="25, unet 1-60, rows a third of their spread",
         ),
     ] = None,
-    noisy: Annotated[
-        bool,
-        typer.Option("--noisy", help="The images are noisy: no clean ones are needed."),
-    ] = False,
+    noisy: Annotated[bool, option("The images are noisy: no clean ones are needed.", "--noisy")] = False,
     noise: Annotated[
-        str | None, _setting("--noise", text="A profile of noise that is not white, as denoise --save-noise writes it.")
+        str | None, option("A profile of noise that is not white, as denoise --save-noise writes it.")
     ] = None,
-    extra_noise: Annotated[
-        float | None, _setting("--extra-noise", text="Level of the noise that dsm adds to noisy images.")
-    ] = None,
-    patch_size: Annotated[
-        int | None, _setting("--patch-size", text="Side of a patch. [default: 12, unet 64, experts 64]")
-    ] = None,
-    size: Annotated[str | None, _setting("--size", text="Size of the unet: small or medium. [default: small]")] = None,
-    init: Annotated[str | None, _setting("--init", text="A model to start from, such as natural-gray.")] = None,
+    extra_noise: Annotated[float | None, option("Level of the noise that dsm adds to noisy images.")] = None,
+    patch_size: Annotated[int | None, option("Side of a patch.", default="12, unet 64, experts 64")] = None,
+    size: Annotated[str | None, option("Size of the unet: small or medium.", default="small")] = None,
+    init: Annotated[str | None, option("A model to start from, such as natural-gray.")] = None,
     probes: Annotated[
-        int | None,
-        _setting("--probes", text="Random directions for each example, if the objective needs any. [default: 1]"),
+        int | None, option("Random directions for each example, if the objective needs any.", default="1")
     ] = None,
-    hidden: Annotated[int | None, _setting("--hidden", text="Hidden units of the energy. [default: 512]")] = None,
-    filters: Annotated[int | None, _setting("--filters", text="Number of experts. [default: 96]")] = None,
-    window: Annotated[
-        int | None, _setting("--window", text="Pixels a side that each expert sees. [default: 9]")
-    ] = None,
+    hidden: Annotated[int | None, option("Hidden units of the energy.", default="512")] = None,
+    filters: Annotated[int | None, option("Number of experts.", default="96")] = None,
+    window: Annotated[int | None, option("Pixels a side that each expert sees.", default="9")] = None,
     potential: Annotated[
-        str | None,
-        _setting("--potential", text="Potential of the experts: student, softplus or pairs. [default: student]"),
+        str | None, option("Potential of the experts: student, softplus or pairs.", default="student")
     ] = None,
-    color: Annotated[bool, typer.Option("--color", help="Fit on colour images rather than on their luma.")] = False,
-    target: Annotated[
-        str | None, _setting("--target", text="The density of esm: gaussian or gmm. [default: gmm]")
-    ] = None,
-    max_steps: Annotated[int | None, _setting("--max-steps", text="Steps. [default: 15000, but at most 110 s]")] = None,
-    max_time: Annotated[str | None, _setting("--max-time", text="Time, such as 90s, 10m or 1h.")] = None,
-    batch: Batch = None,
-    lr: Annotated[float | None, _setting("--lr", text="Peak of the learning rate. [default: 0.03, unet 0.006]")] = None,
+    color: Annotated[bool, option("Fit on colour images rather than on their luma.", "--color")] = False,
+    target: Annotated[str | None, option("The density of esm: gaussian or gmm.", default="gmm")] = None,
+    max_steps: Annotated[int | None, option("Steps.", default="15000, but at most 110 s")] = None,
+    max_time: Annotated[str | None, option("Time, such as 90s, 10m or 1h.")] = None,
+    batch: Annotated[int | None, option("Patches a step.", "--batch", "-b", default="512, unet 16, experts 8")] = None,
+    lr: Annotated[float | None, option("Peak of the learning rate.", default="0.03, unet 0.006")] = None,
     seed: Seed = None,
     device: Device = "auto",
     threads: Threads = None,
     cache: Annotated[
-        Path | None,
-        _setting("--cache", text="A folder to keep decoded images in, for more images than fit into memory."),
+        Path | None, option("A folder to keep decoded images in, for more images than fit into memory.")
     ] = None,
-    white: Annotated[float | None, _setting("--white", text="The value of white in float images. [default: 1]")] = None,
-    as_: Annotated[
-        str | None, _setting("--as", text="What arrays (N, d) are: rows, an example each, or images.")
-    ] = None,
+    white: Annotated[float | None, option("The value of white in float images.", default="1")] = None,
+    as_: Annotated[str | None, option("What arrays (N, d) are: rows, an example each, or images.", "--as")] = None,
     config: Annotated[
         Path | None,
-        _setting("--config", "-c", text="Settings in a YAML file; options and $SMDAE_<SETTING> take precedence."),
+        option("Settings in a YAML file; options and $SMDAE_<SETTING> take precedence.", "--config", "-c"),
     ] = None,
     set_: Annotated[
         list[str] | None,
-        _setting("--set", text="A setting by its name, such as ema=0.999; repeat for more; --print-config lists all."),
+        option("A setting by its name, such as ema=0.999; repeat for more; --print-config lists all.", "--set"),
     ] = None,
     print_config: Annotated[
-        bool, typer.Option("--print-config", help="Print the settings and where each is from; do nothing else.")
+        bool, option("Print the settings and where each is from; do nothing else.", "--print-config")
     ] = False,
     plot: Annotated[
-        bool, typer.Option("--plot", help="For rows of one or two numbers: draw density, score and samples, NAME.png.")
+        bool, option("For rows of one or two numbers: draw density, score and samples, NAME.png.", "--plot")
     ] = False,
     import_: Imports = None,
     recursive: Anyway = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume a fit that was interrupted.")] = False,
+    resume: Annotated[bool, option("Resume a fit that was interrupted.", "--resume")] = False,
     json_: Json = False,
 ) -> Work:
     """Parse and check the options of `smdae fit`, and return a function that does the work.
@@ -154,35 +133,14 @@ def command(
     Raises:
         UsageError: An option or a setting has an impossible value, or the configuration cannot be read.
     """
+    given = locals()
     check_range(white, None)
     if output.suffix != ".safetensors":
         raise UsageError(f"--output '{output}' does not end in .safetensors", "such as -o model.safetensors")
 
     from smdae.cli.configuration import render, resolve
 
-    flags = {
-        "objective": objective,
-        "model": model,
-        "sigma": sigma,
-        "noisy": noisy or None,
-        "noise": noise,
-        "extra_noise": extra_noise,
-        "probes": probes,
-        "patch_size": patch_size,
-        "size": size,
-        "init": init,
-        "hidden": hidden,
-        "filters": filters,
-        "window": window,
-        "potential": potential,
-        "color": color or None,
-        "target": target,
-        "max_steps": max_steps,
-        "max_time": max_time,
-        "batch": batch,
-        "lr": lr,
-        "seed": seed,
-    }
+    flags = {name: None if given[name] is False else given[name] for name in (*OF_OBJECTIVE, *OF_MODEL, *OF_STEPS)}
     configuration = resolve(flags, os.environ, config, set_ or ())
     if print_config:
         return partial(stdout.document, render(configuration))

@@ -23,25 +23,13 @@ if TYPE_CHECKING:
     from smdae.fitting.distributed import Group
     from smdae.fitting.settings import Settings
 
-__all__ = ["Request", "run"]
-
 SAVE_SECONDS = 60.0  # between two saved states
 SIGNALS = 128  # plus the number of the signal, the exit code of a fit stopped by one
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A fit that is asked for.
-
-    Attributes:
-        corpus: The images or rows to fit on.
-        settings: The settings of the fit.
-        device: Where to compute.
-        output: The model file.
-        resume: Whether to resume from the saved state.
-        as_json: Whether to print the result as JSON.
-        picture: The PNG file to draw the fitted density into; None for none.
-    """
+    """A fit that is asked for."""
 
     corpus: "Corpus"
     settings: "Settings"
@@ -53,12 +41,7 @@ class Request:
 
 
 def run(request: Request, files: Files | None, group: "Group") -> int:
-    """Run a fit, write its files if this process is the one that writes, and print its figures.
-
-    Args:
-        request: What is asked for.
-        files: The files of the fit; None in processes that do not write.
-        group: The processes that fit the model together.
+    """Run a fit, write its files if this process has them, and print its figures; return the exit code.
 
     Returns:
         The exit code: 0, or 128 plus the number of the signal that stopped the fit.
@@ -126,12 +109,7 @@ def _prepared(request: Request, group: "Group") -> "Prepared":
 
 
 def _fitted(prepared: "Prepared", state_file: Path, files: Files) -> tuple[int, dict[str, Any]]:
-    """Run the fit and write the model; return the exit code and the card of the model.
-
-    Raises:
-        DivergedError: The fit diverged; the best weights before are written.
-        OutputError: The model cannot be written.
-    """
+    """Run the fit and write the model; return the exit code and the card of the model."""
     from smdae.fitting.loop import ending
 
     filter_ = prepared.wiener()

@@ -11,18 +11,9 @@ from smdae.pipeline.card import is_too_uncertain, of_noise
 if TYPE_CHECKING:
     from smdae.fitting import Prepared
 
-__all__ = ["print_table"]
-
 
 def print_table(prepared: "Prepared", card: dict[str, Any], output: Path, before: float | None) -> None:
-    """Print the table at the end of a fit on stderr.
-
-    Args:
-        prepared: The fit.
-        card: The card of its model.
-        output: The model file.
-        before: The PSNR of held-out images at the start, in dB; None if it is not known.
-    """
+    """Print the table at the end of a fit on stderr; `before` is the held-out PSNR in dB at the start, or None."""
     figures = card["held_out_psnr"]
     record = prepared.state.record
     of_rows = "rows" in card

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smdae.cli import console, stdout
-from smdae.cli.options import Json, Work, check_range
+from smdae.cli.options import BLACK, NOISE, RECURSIVE, WHITE, Json, Work, check_range, option
 from smdae.errors import BatchError, SmdaeError, UsageError
 from smdae.pipeline.places import STREAM, sources
 from smdae.pipeline.reading import within_memory
@@ -22,8 +22,6 @@ from smdae.pipeline.selection import refuse_unpiped
 
 if TYPE_CHECKING:
     from smdae.pipeline.options import Options
-
-__all__ = ["HELP", "command"]
 
 HELP = """Print what files are: the noise of images, the card of a model, a noise profile. Write nothing.
 
@@ -50,21 +48,12 @@ def command(
             show_default=False,
         ),
     ],
-    noise: Annotated[
-        str,
-        typer.Option(
-            "--noise",
-            help="white, shot (depends on brightness), grain (correlated), a profile's file, or auto.",
-        ),
-    ] = "auto",
-    white: Annotated[
-        float | None, typer.Option("--white", help="The value of white. [default: 255, 65535, or 1 in floats]")
-    ] = None,
-    black: Annotated[float | None, typer.Option("--black", help="The value of black. [default: 0]")] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search the folders in folders too.")] = False,
+    noise: Annotated[str, NOISE] = "auto",
+    white: Annotated[float | None, WHITE] = None,
+    black: Annotated[float | None, BLACK] = None,
+    recursive: Annotated[bool, RECURSIVE] = False,
     check: Annotated[
-        bool,
-        typer.Option("--check", help="Run the self-test of models: do they give here what they gave when written?"),
+        bool, option("Run the self-test of models: do they give here what they gave when written?", "--check")
     ] = False,
     json_: Json = False,
 ) -> Work:

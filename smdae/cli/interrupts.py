@@ -15,8 +15,6 @@ from types import FrameType
 
 from smdae.cli import console
 
-__all__ = ["STOPS", "Stop", "Terminated", "stoppable", "terminable", "unwrapped"]
-
 HANG_UP: int | None = getattr(signal, "SIGHUP", None)  # there is none on Windows
 STOPS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, HANG_UP) if number is not None)
 

@@ -8,8 +8,6 @@ from smdae.cli import console, stdout
 from smdae.errors import BatchError, GateError, SmdaeError, UsageError
 from smdae.pipeline.places import STREAM, sources
 
-__all__ = ["measure", "refuse_other_options"]
-
 TAKEN = ("paths", "reference", "min_psnr", "white", "json_", "threads", "config", "overwrite")
 
 
@@ -25,12 +23,7 @@ def refuse_other_options(context: Any) -> None:
 def measure(inputs: list[Path], reference: Path, least: float | None, white: float | None, as_json: bool) -> int:
     """Print PSNR and SSIM of pictures against a clean one, a line each on stdout, and return the exit code.
 
-    Args:
-        inputs: Files, folders and patterns.
-        reference: The clean picture of the same scene.
-        least: The PSNR in dB that each must reach; None for no limit.
-        white: The value of white in float pictures; None for 1.
-        as_json: Whether each line is a JSON object.
+    Each must reach a PSNR of `least` dB, unless that is None.
 
     Raises:
         UsageError: There is nothing to measure.

@@ -11,8 +11,6 @@ from smdae.cli import stdout
 from smdae.cli.options import Json, Work
 from smdae.pipeline import model_description
 
-__all__ = ["HELP", "command"]
-
 HELP = """List the bundled models and those given: version, licence, levels, size and held-out figures.
 
 smdae models

@@ -13,8 +13,6 @@ from typing import Any
 from smdae.cli.suggestions import nearest
 from smdae.errors import UsageError
 
-__all__ = ["configured", "locating", "printed", "remembered"]
-
 OWN = ("config", "print_config", "help")  # options that say where others are from
 TRUTH = dict.fromkeys(("true", "yes", "on"), True) | dict.fromkeys(("false", "no", "off"), False)
 LISTS = ("sigma",)  # options of one text that may be a list of numbers

@@ -4,50 +4,45 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from inspect import Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from smdae.device import check_name
 from smdae.errors import UsageError
 
-__all__ = [
-    "DEPTHS",
-    "Anyway",
-    "Batch",
-    "Config",
-    "Device",
-    "Imports",
-    "Json",
-    "Overwrite",
-    "Paths",
-    "PrintConfig",
-    "Seed",
-    "Threads",
-    "Work",
-    "bytes_of",
-    "check_range",
-    "levels",
-    "seconds",
-    "threads_of",
-]
-
 Work = Callable[[], int]  # what a command asks for, once its options are parsed: does it, and returns the exit code
 # The values of --bit-depth, and the sample type of results.
 DEPTHS = {"same": None, "8": "uint8", "16": "uint16", "32f": "float32"}
-Paths = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="PATH",
-        help="Folders, images, .npy and .npz arrays, or CSV tables of numbers.",
-        readable=False,
-        show_default=False,
-    ),
-]
+
+
+def option(text: str, *names: str, default: str | None = None, **more: Any) -> Any:
+    """Return an option of typer's, whose help is the text and the default in words.
+
+    Typer names one without names after its parameter: --save-noise for save_noise. A flag must be named, or typer adds
+    its opposite.
+    """
+    told = f"{text} [default: {default}]" if default else text
+    return typer.Option(*names, help=told, readable=False, **more)
+
+
+def taking(options: type) -> Callable[[Callable[..., Work]], Callable[..., Work]]:
+    """Return a decorator by which typer gives a command the fields of a dataclass as options, by name."""
+
+    def declared(command: Callable[..., Work]) -> Callable[..., Work]:
+        context, _ = signature(command).parameters.values()
+        of_fields = signature(options).parameters.values()
+        command.__signature__ = Signature([context, *of_fields])  # type: ignore[attr-defined]
+        return command
+
+    return declared
+
+
 # For those who write -r, as `denoise` needs it: `fit` and `compare` search the folders in folders anyway.
-Anyway = Annotated[bool | None, typer.Option("--recursive", "-r", hidden=True)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace existing files.")]
+Anyway = Annotated[bool | None, option("", "--recursive", "-r", hidden=True)]
+Overwrite = Annotated[bool, option("Replace existing files.", "--overwrite", "-y")]
 
 
 def _device(context: typer.Context, value: str) -> str:
@@ -58,19 +53,13 @@ def _device(context: typer.Context, value: str) -> str:
 
 
 Device = Annotated[
-    str,
-    typer.Option("--device", "-d", envvar="SMDAE_DEVICE", help="auto, cpu, cuda, cuda:N or mps.", callback=_device),
+    str, option("auto, cpu, cuda, cuda:N or mps.", "--device", "-d", envvar="SMDAE_DEVICE", callback=_device)
 ]
 Imports = Annotated[
     list[str] | None,
-    typer.Option(
-        "--import",
-        metavar="MODULE:NAME",
-        help="A module of your own that a model file may name; its code is run.",
-        show_default=False,
-    ),
+    option("A module of your own that a model file may name; its code is run.", "--import", metavar="MODULE:NAME"),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Json = Annotated[bool, option("Print the result as JSON on stdout.", "--json")]
 
 
 def _config(context: typer.Context, value: Path | None) -> Path | None:
@@ -83,46 +72,30 @@ def _config(context: typer.Context, value: Path | None) -> Path | None:
 
 Config = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        "Options in a YAML file; those given here or in the environment take precedence.",
         "--config",
         "-c",
-        readable=False,
         is_eager=True,
         callback=_config,
-        help="Options in a YAML file; those given here or in the environment take precedence.",
     ),
 ]
-PrintConfig = Annotated[
-    bool, typer.Option("--print-config", help="Print the options and where each is from; do nothing else.")
-]
+PrintConfig = Annotated[bool, option("Print the options and where each is from; do nothing else.", "--print-config")]
 Threads = Annotated[
     int | None,
-    typer.Option(
-        "--threads",
-        envvar="SMDAE_THREADS",
-        min=1,
-        max=4096,
-        help="Cores to compute with. [default: all]",
-        show_default=False,
-    ),
+    option("Cores to compute with.", "--threads", default="all", envvar="SMDAE_THREADS", min=1, max=4096),
 ]
-Seed = Annotated[
-    int | None, typer.Option("--seed", help="Seed of all random numbers. [default: 0]", show_default=False)
-]
-Batch = Annotated[
-    int | None,
-    typer.Option("--batch", "-b", help="Patches a step. [default: 512, unet 16, experts 8]", show_default=False),
-]
+Seed = Annotated[int | None, option("Seed of all random numbers.", default="0")]
+NOISE = option("white, shot (depends on brightness), grain (correlated), a profile's file, or auto.")
+WHITE = option("The value of white.", default="255, 65535, or 1 in floats")
+BLACK = option("The value of black.", default="0")
+RECURSIVE = option("Search the folders in folders too.", "--recursive", "-r")
 
 
 def levels(text: str, option: str = "--sigma") -> float | tuple[float, float] | str:
     """Return a level of noise such as 25, the two ends of a range such as 5-55, or `auto` as it is.
 
     Numbers are not checked: a level may be negative or NaN, and the first end above the second.
-
-    Args:
-        text: What was given.
-        option: What messages call it.
 
     Raises:
         UsageError: The text is none of these.
@@ -163,10 +136,6 @@ UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 def seconds(text: str, option: str) -> float:
     """Return a duration such as 90, 90s, 10m or 1.5h, in seconds.
 
-    Args:
-        text: What was given.
-        option: What messages call it.
-
     Raises:
         UsageError: The text is not a duration, or not a positive one.
     """
@@ -199,10 +168,6 @@ MIN_BYTES = 1 << 26
 
 def bytes_of(text: str, option: str) -> int:
     """Return a size such as 500M, 2G or 2.5 GB in bytes; K, M, G and T are powers of 1024.
-
-    Args:
-        text: What was given.
-        option: What messages call it.
 
     Raises:
         UsageError: The text is not a size, or less than 64 MB.

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-__all__ = ["distance", "nearest"]
-
 MAX_DISTANCE = 2  # letters inserted, deleted or changed
 
 

@@ -22,8 +22,6 @@ from smdae.errors import DivergedError, LostError, SmdaeError
 from smdae.pipeline.peers import HEARTBEAT, MAX_MISSED, VERDICT, Peers, connect, heartbeat, wait_for_all
 from smdae.processes import Place
 
-__all__ = ["End", "Share", "decided", "on_loss", "settled", "together"]
-
 MAX_MISSED_ALONE = 24  # heartbeats without a new count, after which a process is lost though nothing else is wrong
 GRACE = 10  # heartbeats that the work has to end after another has; then as many again after a signal
 
@@ -34,9 +32,6 @@ class End:
 
     Attributes:
         kind: The kind of end: done, failed, lost or stopped.
-        code: The exit code.
-        message: The error message; empty if there is none.
-        hint: What the user can do about it; None for nothing.
     """
 
     kind: str

@@ -9,18 +9,18 @@ transparent, and laid over others, are left alone.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from smdae.errors import InputError
 from smdae.files.marks import marked
+from smdae.files.parts import Rewriting
 from smdae.files.picture import Picture, check_size
 from smdae.files.room import refuse_huge
 
-__all__ = ["Animation", "Frame", "Rewriter", "refuse_animation", "rgba"]
-
 KEEP, CLEAR, RESTORE = "keep", "clear", "restore"
+# Returns the whole file with other pixels in its frames: (height, width, 4), None to keep.
+Rewriter = Callable[[Sequence[np.ndarray | None], Rewriting], bytes]
 MAX_FRAMES = 100_000
 
 
@@ -30,7 +30,6 @@ class Frame:
 
     Attributes:
         corner: The column and row of its upper left pixel on the canvas.
-        size: Its width and height.
         decode: Returns its pixels, (height, width, 4), uint8.
         disposal: What becomes of it when its time is over: "keep", "clear" or "restore".
         over: Whether it is laid over what is there, by its alpha; otherwise it replaces that.
@@ -49,24 +48,12 @@ class Frame:
         return slice(top, top + height), slice(left, left + width)
 
 
-class Rewriter(Protocol):
-    """A function that returns the whole file with other pixels in its frames: (height, width, 4), None to keep."""
-
-    def __call__(self, pixels: Sequence[np.ndarray | None], quality: int | None, strip: bool) -> bytes:
-        """Return the file."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class Animation:
     """The frames of an animation, as they are seen.
 
     Attributes:
-        data: The bytes of the file.
         format: The name of its format in the table of formats.
-        size: The width and height of the canvas.
-        frames: The frames in their order.
-        rewrite: Returns the file with other pixels.
         lossless: Whether its pixels are compressed without loss.
     """
 
@@ -76,6 +63,7 @@ class Animation:
     frames: tuple[Frame, ...]
     rewrite: Rewriter
     lossless: bool = True
+    piece = "frame"
     alike = True
 
     def __post_init__(self) -> None:
@@ -95,33 +83,19 @@ class Animation:
         """Return what messages call the whole file, such as "an animation of 7 frames"."""
         return f"an animation of {len(self.frames)} frames"
 
-    @property
-    def piece(self) -> str:
-        """Return what messages call a part of it: "frame"."""
-        return "frame"
-
     def __len__(self) -> int:
         return len(self.frames)
 
     def __iter__(self) -> Iterator[Picture]:
         return (self._picture(seen) for _, seen in self._seen())
 
-    def encoded(
-        self,
-        pictures: Sequence[Picture | None],
-        quality: int | None = None,
-        strip: bool = False,
-        words: str | None = None,
-    ) -> bytes:
-        """Return the file with other pictures in its frames.
-
-        Arguments and errors are those of `parts.Container.encoded`.
-        """
+    def encoded(self, pictures: Sequence[Picture | None], how: Rewriting) -> bytes:
+        """Return the file with other pictures in its frames; None for one that stays as it is."""
         made: list[np.ndarray | None] = []
         for frame, picture in zip(self.frames, pictures, strict=True):
             made.append(None if picture is None else _back(frame, frame.decode(), picture))
-        whole = self.rewrite(made, quality, strip)
-        return whole if words is None else marked(whole, self.format, words)
+        whole = self.rewrite(made, how)
+        return whole if how.words is None else marked(whole, self.format, how.words)
 
     def _picture(self, seen: np.ndarray) -> Picture:
         alpha = None if (seen[..., 3] == 255).all() else seen[..., 3].copy()

@@ -16,10 +16,9 @@ from smdae.files import png
 from smdae.files.animation import CLEAR, KEEP, RESTORE, Animation, Frame, rgba
 from smdae.files.exif import stripped
 from smdae.files.marks import KEYWORD
+from smdae.files.parts import Rewriting
 from smdae.files.picture import Metadata, Picture
 from smdae.files.png_chunks import SIGNATURE, chunk, chunks
-
-__all__ = ["parts_of_png"]
 
 Chunk = tuple[bytes, bytes]
 DISPOSALS = {0: KEEP, 1: CLEAR, 2: RESTORE}
@@ -29,12 +28,7 @@ CONTROL = ">IIIIIHHBB"  # of a frame: number, width, height, x, y, delay as a fr
 
 
 def parts_of_png(data: bytes) -> Animation | None:
-    """Return the frames of an animated PNG; None for a single picture.
-
-    Raises:
-        InputError: The animation is damaged, has 16 bits, or has too many frames.
-        MemoryLimitError: The canvas takes more memory than there is.
-    """
+    """Return the frames of an animated PNG; None for a single picture."""
     position = data.find(b"acTL")
     if position < 0 or int.from_bytes(data[position + 4 : position + 8]) < 2:
         return None
@@ -75,11 +69,7 @@ def _decoded(found: Sequence[Chunk], size: tuple[int, int], body: bytes) -> np.n
 
 
 def _rewritten(
-    found: Sequence[Chunk],
-    frames: Sequence[Frame],
-    pixels: Sequence[np.ndarray | None],
-    quality: int | None,
-    strip: bool,
+    found: Sequence[Chunk], frames: Sequence[Frame], pixels: Sequence[np.ndarray | None], how: Rewriting
 ) -> bytes:
     """Return the file with other pixels in its frames."""
     shown = [frame.decode() if new is None else new for frame, new in zip(frames, pixels, strict=True)]
@@ -112,8 +102,10 @@ def _rewritten(
         elif kind in png.OF_SAMPLES:
             payload = png.fitted(kind, png.neutral(kind, payload, found), len(channels) + (not opaque), 8)
             pieces += [chunk(kind, payload)] if payload else []
-        elif not (kind in LEFT_OUT or (strip and kind in WORDS) or (kind == b"tEXt" and payload.startswith(KEYWORD))):
-            kept = stripped(Metadata(exif=payload)).exif if strip and kind == b"eXIf" else payload
+        elif not (
+            kind in LEFT_OUT or (how.strip and kind in WORDS) or (kind == b"tEXt" and payload.startswith(KEYWORD))
+        ):
+            kept = stripped(Metadata(exif=payload)).exif if how.strip and kind == b"eXIf" else payload
             if kept is not None:
                 pieces.append(chunk(kind, kept))
     return b"".join(pieces)

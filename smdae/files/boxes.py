@@ -4,8 +4,6 @@ from collections.abc import Iterable, Iterator
 
 from smdae.errors import InputError
 
-__all__ = ["Box", "box", "boxes_of", "joined"]
-
 Box = tuple[bytes, bytes]  # the kind, the payload
 MAX_BOXES = 10_000
 

@@ -10,8 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BUNDLED", "Identity", "entries", "version_of"]
-
 BUNDLED = Path(__file__).parent.parent / "weights"
 INDEX = BUNDLED / "models.json"
 SHOWN = 8  # digits of a digest, for people

@@ -14,10 +14,9 @@ What changed or vanished leaves a hole. When there are more holes than images, t
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -26,12 +25,10 @@ from typing import Self
 import numpy as np
 
 from smdae.errors import InputError, OutputError
-from smdae.files.block_reader import Blocks
 from smdae.files.cache_folder import (
     INDEX,
     LOCK,
     PIXELS,
-    Decode,
     Say,
     fresh,
     is_as_it_was,
@@ -40,17 +37,17 @@ from smdae.files.cache_folder import (
     locked,
     opened,
     refuse,
-    repair,
     save,
 )
 from smdae.files.cache_index import Entry, Index, Key, Run
 from smdae.files.disk_store import Stored, in_strips, numbers_of
 from smdae.files.images import opening
+from smdae.files.piece_reader import Pieces
 from smdae.files.refusals import refusals
 
-__all__ = ["Cache"]
-
 BYTES_BETWEEN_INDICES = 1 << 30  # bytes from one index to the next
+# The images of a source with so many channels, on the scale of `Key.white`, and the depth that they had.
+Decode = Callable[[Path, int, float | None], Iterator[tuple[np.ndarray, str]]]
 
 
 class Cache:
@@ -69,7 +66,7 @@ class Cache:
 
     def __init__(self, folder: Path, decode: Decode, *, note: Say, warn: Say) -> None:
         refuse(folder)
-        self._folder, self._decode, self._note, self._warn = folder, decode, note, warn
+        self._folder, self._decode, self._note = folder, decode, note
         self._index = load(folder, warn) or fresh()
         self._lock = self._file = -1
         self._before: Index | None = None  # what there was
@@ -122,12 +119,12 @@ class Cache:
             self._begin()
             if (found := self._known(key, status)) is not None:
                 return found
-        mark, runs = self._index.mark, list[Run]()
+        mark, runs = self._index.size, list[Run]()
         try:
             for pixels, depth in chain([first], images):
                 self._add(runs, pixels, depth, channels)
         except InputError:
-            self._index.back(mark)
+            self._index.size = mark
             raise
         self._index.entries[key] = Entry(status.st_size, status.st_mtime_ns, tuple(runs))
         if self._index.size - self._noted >= BYTES_BETWEEN_INDICES:
@@ -135,11 +132,7 @@ class Cache:
         return tuple(runs)
 
     def stored(self, runs: Iterable[Run], channels: int) -> Stored:
-        """Return the images of some runs, all uint8 or all float32.
-
-        Raises:
-            InputError: They cannot be read.
-        """
+        """Return the images of some runs, all uint8 or all float32; InputError if they cannot be read."""
         table = np.array([(run.offset, run.images, run.height, run.width, run.itemsize) for run in runs], np.int64)
         offsets, counts, heights, widths, sizes = table.T
         length = numbers_of(channels, heights, widths)
@@ -147,11 +140,10 @@ class Cache:
         which = np.arange(len(table)).repeat(counts)
         number = np.arange(len(which)) - (counts.cumsum() - counts)[which]
         path = self._folder / self._index.pixels
-        mend = partial(repair, path, self._decode, self._warn)
         with opening(str(path)):
-            blocks = Blocks(path, self._index.size, self._index.checks, part, mend)
+            pieces = Pieces(path, self._index.size, part)
         return Stored(
-            blocks,
+            pieces,
             np.dtype(np.uint8 if sizes[0] == 1 else np.float32),
             (offsets // sizes)[which] + number * length[which],
             heights[which],
@@ -179,7 +171,7 @@ class Cache:
             if 2 * index.live < index.size:
                 index = None
         if index is not None:
-            self._before = replace(index, checks=index.checks[:], entries=dict(index.entries))
+            self._before = replace(index, entries=dict(index.entries))
         self._index = index or (fresh() if self._index.entries else self._index)
         self._noted = self._index.size
         path = self._folder / self._index.pixels
@@ -205,7 +197,7 @@ class Cache:
             while rest:
                 done = os.pwrite(self._file, rest, at)
                 rest, at = rest[done:], at + done
-        self._index.grow(data)
+        self._index.size = at
 
     def _publish(self) -> None:
         """Write the index of all that there is, and remove files that killed processes left."""

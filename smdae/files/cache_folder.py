@@ -1,13 +1,11 @@
-"""The folder of a cache: what lies in it, whether it may be used, who may add to it, and damage that is made good."""
+"""The folder of a cache: what lies in it, whether it may be used, and who may add to it."""
 
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-
-import numpy as np
 
 try:
     import fcntl
@@ -16,33 +14,13 @@ except ImportError:  # there is none on Windows
 
 from smdae.errors import InputError, OutputError, UsageError
 from smdae.files.cache_index import Entry, ForgedError, Index, Key
-from smdae.files.disk_store import in_strips
 from smdae.files.refusals import refusals, refuse_making
 from smdae.files.writing import whole
-
-__all__ = [
-    "INDEX",
-    "LOCK",
-    "PIXELS",
-    "Decode",
-    "Say",
-    "fresh",
-    "is_as_it_was",
-    "is_up_to_date",
-    "load",
-    "locked",
-    "opened",
-    "refuse",
-    "repair",
-    "save",
-]
 
 INDEX, LOCK, PIXELS = "index.jsonl", "lock", "pixels-"
 # Of a file that is opened: links are not followed, and a pipe is not waited for.
 NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
-# The images of a source with so many channels, on the scale of `Key.white`, and the depth that they had.
-Decode = Callable[[Path, int, float | None], Iterator[tuple[np.ndarray, str]]]
 Say = Callable[[str], None]
 
 
@@ -162,37 +140,6 @@ def is_up_to_date(key: Key, entry: Entry) -> bool:
         return is_as_it_was(entry, os.stat(key.path))
     except (OSError, ValueError):
         return False
-
-
-def repair(path: Path, decode: Decode, warn: Say, block: int) -> None:
-    """Decode anew each source with pixels in a damaged block, and write them where they lay.
-
-    A source that is gone, or has changed since, is passed over.
-
-    Raises:
-        InputError: The cache was made anew meanwhile, or its index lists what a source does not hold.
-        OutputError: It cannot be written.
-    """
-    index = load(path.parent, lambda _: None)
-    if index is None or index.pixels != path.name:
-        raise InputError(f"the cache '{path.parent}' is damaged, or was made anew meanwhile", "run the command again")
-    for key, entry in index.holding(block):
-        if not is_up_to_date(key, entry):
-            continue
-        warn(f"the cache '{path.parent}' was damaged: '{key.path}' is decoded anew")
-        places = [(place, run) for run in entry.runs for place in run.places(key.channels)]
-        images = decode(Path(key.path), key.channels, key.white)
-        file = opened(path, os.O_WRONLY)
-        try:
-            for at, run in places:
-                pixels, _ = next(images, (None, ""))
-                if pixels is None or pixels.shape[:2] != (run.height, run.width) or pixels.itemsize != run.itemsize:
-                    raise InputError(f"the cache '{path.parent}' does not hold what its index lists", "remove it")
-                for strip in in_strips(pixels):
-                    with refusals(path):
-                        at += os.pwrite(file, strip.tobytes(), at)
-        finally:
-            os.close(file)
 
 
 def save(folder: Path, index: Index) -> None:

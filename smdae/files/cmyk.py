@@ -14,13 +14,13 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from smdae.files import jpeg_file
+from smdae.files.eight_bit import EXIF_PREFIX
 from smdae.files.exif import stripped
 from smdae.files.jpeg_segments import ADOBE, APP14, COMMENT, end_of, segments_of, with_segments
 from smdae.files.marks import OPENING, marked
+from smdae.files.parts import Rewriting
 from smdae.files.picture import Metadata, Picture, check_size
 from smdae.files.room import refuse_huge
-
-__all__ = ["Inks"]
 
 INKS = 4
 YCCK = 2  # in Adobe's segment
@@ -44,14 +44,8 @@ class Inks:
         for ink in range(INKS):
             yield Picture(np.ascontiguousarray(stored[..., ink]), 255.0, "JPEG", lossless=False, quality=quality)
 
-    def encoded(
-        self,
-        pictures: Sequence[Picture | None],
-        quality: int | None = None,
-        strip: bool = False,
-        words: str | None = None,
-    ) -> bytes:
-        """Return the JPEG with other inks, a picture each; arguments are those of `parts.Container.encoded`.
+    def encoded(self, pictures: Sequence[Picture | None], how: Rewriting) -> bytes:
+        """Return the JPEG with other inks, a picture each; None for one that stays as it is.
 
         Raises:
             InputError: The JPEG itself is damaged.
@@ -64,14 +58,14 @@ class Inks:
         segments = segments_of(self.data)
         adobe = next((payload for marker, payload in segments if marker == APP14 and payload.startswith(ADOBE)), b"")
         is_ycck = len(adobe) > 11 and adobe[11] == YCCK
-        made = _in_ycck(stored, quality) if is_ycck else _in_cmyk(stored, quality)
-        if strip:
+        made = _in_ycck(stored, how.quality) if is_ycck else _in_cmyk(stored, how.quality)
+        if how.strip:
             bare = stripped(self._metadata())
             small = Picture(np.zeros((1, 1), np.uint8), 255.0, "JPEG", metadata=bare)
             segments = [*segments_of(jpeg_file.encode(small)), *([(APP14, adobe)] if adobe else [])]
         segments = [one for one in segments if one[0] != COMMENT or not one[1].startswith(OPENING)]
-        whole = with_segments(made, segments) + (b"" if strip else self.data[end_of(self.data) :])
-        return whole if words is None else marked(whole, self.format, words)
+        whole = with_segments(made, segments) + (b"" if how.strip else self.data[end_of(self.data) :])
+        return whole if how.words is None else marked(whole, self.format, how.words)
 
     def _stored(self) -> tuple[np.ndarray, int | None]:
         """Return the inks as they are stored, (H, W, 4), uint8, and the quality of the JPEG."""
@@ -83,7 +77,7 @@ class Inks:
 
     def _metadata(self) -> Metadata:
         info = JpegImageFile(BytesIO(self.data)).info
-        exif = (info.get("exif") or b"").removeprefix(jpeg_file.EXIF_PREFIX)
+        exif = (info.get("exif") or b"").removeprefix(EXIF_PREFIX)
         return Metadata(exif=exif or None, icc=info.get("icc_profile") or None, dpi=info.get("dpi"))
 
 

@@ -5,8 +5,6 @@ import functools
 import struct
 from io import BytesIO
 
-__all__ = ["is_srgb", "linear", "srgb"]
-
 TONE = (b"rTRC", b"gTRC", b"bTRC")
 HEADER, ENTRY = 128, 12  # bytes of a profile's header, and of an entry of the table of tags behind it
 STRAIGHT = b"curv" + bytes(8)  # a tone curve that changes nothing

@@ -19,8 +19,6 @@ import yaml
 from smdae.errors import UsageError
 from smdae.files.regular import opened
 
-__all__ = ["Entry", "dump", "parse", "read_entries"]
-
 MAX_BYTES = 1 << 16  # bytes
 MAX_DEPTH = 8  # of lists within lists
 NULL = re.compile(r"|~|null|Null|NULL")

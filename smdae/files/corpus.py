@@ -28,8 +28,6 @@ from smdae.progress import Watch
 if TYPE_CHECKING:
     from smdae.files.cache import Cache
 
-__all__ = ["Corpus", "gather", "named", "refuse_other_white", "refuse_unit"]
-
 ALIKE = ({"uint8"}, {"float32"})  # depths of images that stay as they are
 MAX_EXAMINED = 64  # images, evenly chosen, by whose values the unit of all is checked
 
@@ -43,7 +41,6 @@ class Corpus:
 
     Attributes:
         images: Arrays of one dtype, (H, W), or (H, W, 3) in colour; for a table a single one, (1, rows, columns).
-        white: The value of white in them.
         skipped: A line for each file that could not be used.
         unread: The number of these files of each kind.
         small: The number of images, by the kind of their files, that were smaller than a patch.
@@ -241,13 +238,7 @@ def _each(
 def _too_small(
     sides: list[tuple[int, int, str]], size: int, paths: Sequence[Path], skipped: Sequence[str]
 ) -> Counter[str]:
-    """Return how many images of each kind have a side below `size`.
-
-    Args:
-        sides: The lesser side of an image, how many such images there are, and the name of their file.
-        size: The least side that is of use.
-        paths: What was searched, for the message.
-        skipped: What could not be read, for the message.
+    """Return how many images of each kind have a side below `size`, given lesser side, number and file name of each.
 
     Raises:
         InputError: All are, or there is none.

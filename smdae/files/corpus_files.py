@@ -22,8 +22,6 @@ from smdae.files.kinds import CLOSED, CLOSED_ONES, is_overlooked, kind_of, refus
 from smdae.files.picture import WHITES, Picture, stretched
 from smdae.files.regular import opened
 
-__all__ = ["ARRAYS", "arrays", "files_below", "images_in"]
-
 ARRAYS = (".npy", ".npz")
 PIECE = 1 << 24  # bytes of a stack that are read at once
 FRAMES = 20  # of a video, that are read
@@ -72,10 +70,7 @@ def images_in(file: Path, white: float) -> Iterator[tuple[np.ndarray, float, boo
     if file.suffix.lower() not in ARRAYS:
         for picture in _pictures(file):
             if not picture.is_finite:
-                raise InputError(
-                    f"cannot use '{file}': it has values that are not numbers (NaN or infinity)",
-                    "leave that file out, or replace these values",
-                )
+                raise _not_finite(file)
             if picture.stored is not None:
                 yield _float32(picture.pixels, file) / np.float32(picture.white), 1.0, False
             elif picture.pixels.dtype.kind == "f":
@@ -197,8 +192,10 @@ def _float32(array: np.ndarray, file: Path) -> np.ndarray:
     with np.errstate(over="ignore"):
         array = array.astype(np.float32)
     if not np.isfinite(array).all():
-        raise InputError(
-            f"cannot use '{file}': it has values that are not numbers (NaN or infinity)",
-            "leave that file out, or replace these values",
-        )
+        raise _not_finite(file)
     return array
+
+
+def _not_finite(file: Path) -> InputError:
+    reason = f"cannot use '{file}': it has values that are not numbers (NaN or infinity)"
+    return InputError(reason, "leave that file out, or replace these values")

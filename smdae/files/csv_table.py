@@ -15,8 +15,6 @@ import numpy as np
 
 from smdae.errors import InputError
 
-__all__ = ["numbers_text", "parsed"]
-
 SEPARATORS = ";\t,"
 FRACTION = re.compile(r"\d[.eE]|\.\d")
 FEWEST_NUMBERED = 3  # columns: a first line 0, 1, 2 is that of names, but 0, 1 may be an example
@@ -39,19 +37,18 @@ def parsed(file: Path) -> tuple[tuple[str, ...], np.ndarray]:
         for number, line in enumerate(_text(file).splitlines(), 1)
         if line.strip() and not line.lstrip().startswith("#")
     ]
+    empty = InputError(
+        f"cannot use '{file}': it holds no numbers", "write a row of numbers a line, with commas between them"
+    )
     if not lines:
-        raise InputError(
-            f"cannot use '{file}': it holds no numbers", "write a row of numbers a line, with commas between them"
-        )
+        raise empty
     head, (first, points) = lines[0][0], _cells(lines[0][1])
     names: tuple[str, ...] = ()
     below = lines
     if not any(_value(cell, points) is not None for cell in first) or _are_positions(first, lines[1:]):
         names, below = _names(first, file, head), lines[1:]
     if not below:
-        raise InputError(
-            f"cannot use '{file}': it holds no numbers", "write a row of numbers a line, with commas between them"
-        )
+        raise empty
     drop = all(line.rstrip(" ")[-1] in SEPARATORS for _, line in below)
     split = [(number, _cells(line, drop)) for number, line in below]
     rows = [_numbers(*cells, file, number, is_first=k == 0) for k, (number, cells) in enumerate(split)]
@@ -89,9 +86,7 @@ def _text(file: Path) -> str:
 def _cells(line: str, drop: bool = False) -> tuple[list[str], bool]:
     """Return the cells of a line, without quotes and blanks around them, and whether commas in them are decimal points.
 
-    Args:
-        line: The line.
-        drop: Whether all lines end with a separator, so that nothing lies behind the last.
+    With `drop` nothing lies behind the last separator: all lines end with one.
     """
     separator = next((s for s in SEPARATORS if s in re.sub('"[^"]*"', "", line)), None)
     if '"' in line:
@@ -138,11 +133,7 @@ def _numbers(cells: list[str], points: bool, file: Path, line: int, is_first: bo
 
 
 def _names(cells: list[str], file: Path, line: int) -> tuple[str, ...]:
-    """Return the names of columns that a line holds.
-
-    Raises:
-        InputError: A column has no name, as that of an index.
-    """
+    """Return the names of columns that a line holds; InputError if a column has no name, as that of an index."""
     if len(cells) > 1 and not cells[-1]:
         cells = cells[:-1]
     if "" in cells:

@@ -19,9 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smdae.files.block_reader import Blocks
-
-__all__ = ["Stored", "in_strips", "numbers_of"]
+from smdae.files.piece_reader import Pieces
 
 T = TypeVar("T", int, np.ndarray)
 CPU = torch.device("cpu")
@@ -54,7 +52,7 @@ class Stored(Sequence[np.ndarray]):
     """Images in a file; as a sequence each comes as an array, (H, W) or (H, W, C).
 
     Attributes:
-        blocks: The file.
+        pieces: The file.
         dtype: uint8 or float32, that of all pixels.
         offsets: Where each image begins in the file, in pixels, with shape (n,).
         tall, wide: Rows and columns of each, with shape (n,).
@@ -63,7 +61,7 @@ class Stored(Sequence[np.ndarray]):
         device: Where pieces come out.
     """
 
-    blocks: Blocks
+    pieces: Pieces
     dtype: np.dtype
     offsets: np.ndarray
     tall: np.ndarray
@@ -93,7 +91,7 @@ class Stored(Sequence[np.ndarray]):
     @property
     def slow(self) -> bool:
         """Return whether reading pieces ahead saves time: they are not kept in memory."""
-        return not self.blocks.kept
+        return not self.pieces.held
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same images, whose pieces come out on another device."""
@@ -173,7 +171,7 @@ class Stored(Sequence[np.ndarray]):
     def _read(self, starts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Return an array that holds so many pixels from each start on, and where in it they begin."""
         size = self.dtype.itemsize
-        data, places = self.blocks.read(starts * size, length * size)
+        data, places = self.pieces.read(starts * size, length * size)
         return data.view(self.dtype), places // size
 
     def _fill_from_one(

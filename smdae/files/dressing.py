@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Origin", "dress", "limit"]
-
 GROUP, OTHERS = 0o070, 0o007
 OF_CONTENT = ("security.ima", "security.evm")  # extended attributes that are wrong for another content
 
@@ -45,13 +43,6 @@ def dress(temporary: Path, descriptor: int, target: Path, replaced: os.stat_resu
     """Give a temporary file the owner, the extended attributes and the mode of the file that it will replace.
 
     What the system does not allow is left out, and `origin.lost` is called with it.
-
-    Args:
-        temporary: The temporary file.
-        descriptor: Its open descriptor.
-        target: The file that it will be.
-        replaced: The status of the file that is there now.
-        origin: The file that it is made of; None for none.
     """
     lost = origin.lost if origin else _unheard
     if sys.platform != "win32":

@@ -1,4 +1,4 @@
-"""WebP and BMP: 8 bits a sample, through Pillow.
+"""WebP, BMP and AVIF: 8 bits a sample, through Pillow.
 
 The Pillow classes are opened directly: `Image.open` would guess the type again, and would apply a size limit
 of its own whose setting is global. A WebP that was lossless stays so; `exact` keeps the colours under full
@@ -6,6 +6,10 @@ transparency. Alpha is lossless in every WebP written here.
 
 WebP has no place for dots per inch, and BMP has a place for nothing but them. A BMP with alpha needs the fourth header
 version and its channel masks, which Pillow reads but does not write.
+
+Pillow gives the turns of an AVIF as the orientation of its EXIF, and takes them so. It decodes 10 and 12 bits to 8, and
+writes colours as sRGB where they have no profile, so other depths and other colours are refused. An AVIF is written
+without chroma subsampling.
 """
 
 import struct
@@ -13,6 +17,7 @@ from io import BytesIO
 
 import numpy as np
 from PIL import Image
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.WebPImagePlugin import WebPImageFile
@@ -31,18 +36,17 @@ from smdae.files.picture import (
 )
 from smdae.files.room import refuse_huge
 
-__all__ = ["EXIF_PREFIX", "decoded", "encode_bmp", "encode_webp", "in_colour", "read_bmp", "read_webp"]
-
 EXIF_PREFIX = b"Exif\0\0"
 QUALITY = 95
 BMP_DENSEST = 255  # pixels for which a byte can stand: two bytes are 255
+DEEP, TWELVE = 0x40, 0x20  # flags of a configuration
+SRGB = (1, 2)  # primaries: those of sRGB, or not given
+CURVES = (1, 2, 6, 13)  # curves that are taken for that of sRGB
+AVIF_DENSEST = 2**18  # pixels for which a byte can stand
 
 
 def read_webp(data: bytes) -> Picture:
-    """Return the picture of a WebP of one frame; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a WebP of one frame; raise InputError or MemoryLimitError with the reason."""
     if int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise InputError("the file is truncated")
     image = WebPImageFile(BytesIO(data))
@@ -51,10 +55,7 @@ def read_webp(data: bytes) -> Picture:
 
 
 def read_bmp(data: bytes) -> Picture:
-    """Return the picture of a BMP of 4 bits or more a pixel; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a BMP of 4 bits or more a pixel; raise InputError or MemoryLimitError with the reason."""
     return decoded(BmpImageFile(BytesIO(data)), "BMP", len(data), lossless=True, room=BMP_DENSEST * len(data))
 
 
@@ -88,14 +89,7 @@ def encode_bmp(picture: Picture) -> bytes:
 
 
 def decoded(image: ImageFile, format: str, size: int, lossless: bool, room: int = MAX_PIXELS) -> Picture:
-    """Return the picture of an opened Pillow image.
-
-    Args:
-        image: The image, of which only the header was read.
-        format: The name of its format in the table of formats.
-        size: The number of bytes of its file.
-        lossless: Whether it was compressed without loss.
-        room: The largest number of pixels that the file has room for.
+    """Return the picture of an opened Pillow image, of a file of `size` bytes with room for `room` pixels at most.
 
     Raises:
         InputError: It has too many pixels, or is of a kind that is not supported.
@@ -139,3 +133,42 @@ def _saved(samples: np.ndarray, format: str, **options: object) -> bytes:
     buffer = BytesIO()
     Image.fromarray(samples).save(buffer, format, **options)
     return buffer.getvalue()
+
+
+def read_avif(data: bytes) -> Picture:
+    """Return the picture of an AVIF of one picture; raise InputError or MemoryLimitError with the reason."""
+    place = data.find(b"av1C")
+    if place >= 0 and len(data) > place + 6 and data[place + 6] & DEEP:
+        bits = 12 if data[place + 6] & TWELVE else 10
+        raise InputError(f"its samples have {bits} bits", "convert it to a 16-bit PNG first, for example with avifdec")
+    _refuse_colours(data)
+    image = AvifImageFile(BytesIO(data))
+    refuse_animation(image.n_frames)
+    return decoded(image, "AVIF", len(data), lossless=False, room=AVIF_DENSEST * len(data))
+
+
+def encode_avif(picture: Picture, quality: int = QUALITY) -> bytes:
+    """Return the AVIF file of a uint8 picture, lossy, quality being 1 to 100; gray with alpha becomes colours."""
+    metadata = picture.metadata
+    blocks = {
+        "exif": EXIF_PREFIX + metadata.exif if metadata.exif else None,
+        "icc_profile": metadata.icc,
+        "xmp": metadata.xmp,
+    }
+    carried = {name: block for name, block in blocks.items() if block}
+    image = Image.fromarray(samples_of(picture))
+    image = image.convert("RGBA") if image.mode == "LA" else image
+    buffer = BytesIO()
+    subsampling = "4:0:0" if image.mode == "L" else "4:4:4"
+    image.save(buffer, "AVIF", quality=quality, subsampling=subsampling, **carried)
+    return buffer.getvalue()
+
+
+def _refuse_colours(data: bytes) -> None:
+    """Raise InputError for colours that are given by numbers other than those of sRGB."""
+    place = data.find(b"colrnclx")
+    if place < 0 or b"colrprof" in data[:place] or len(data) < place + 12:
+        return
+    primaries, curve = struct.unpack_from(">HH", data, place + 8)
+    if primaries not in SRGB or curve not in CURVES:
+        raise InputError("its colours are not sRGB, and would be written as if they were", "convert it to a PNG first")

@@ -18,8 +18,6 @@ from PIL.TiffTags import LONG
 
 from smdae.files.picture import Metadata, dots_per_inch
 
-__all__ = ["described", "exif_of", "resolution", "stripped"]
-
 HEADER = b"II*\0\x08\0\0\0"
 DESCRIPTIVE = (
     Base.ImageDescription,
@@ -79,7 +77,7 @@ def resolution(directory: ImageFileDirectory_v2) -> tuple[float, float] | None:
 
 
 def stripped(metadata: Metadata) -> Metadata:
-    """Return the metadata without which a picture looks different: colours, size, orientation; no words or places."""
+    """Return only the metadata that decide how a picture looks: colours, size, orientation; no words or places."""
     words = described(BytesIO(metadata.exif or b""))
     upright = ImageFileDirectory_v2()
     if Base.Orientation in words:

@@ -20,8 +20,6 @@ from smdae.files.ome_metadata import is_volume
 from smdae.files.room import needed
 from smdae.files.slabs import ROOM
 
-__all__ = ["Need", "needed_for"]
-
 RAW_EXPANSION = 30  # times a camera raw file, that work on it takes
 CHANNELS = {0: 2, 2: 4, 3: 4, 4: 2, 6: 4}  # of a PNG by its type of colour, alpha included
 BITS = b"P4"  # how a PBM begins, of eight pixels a byte

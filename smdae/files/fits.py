@@ -31,8 +31,6 @@ from smdae.files.marks import OPENING, printable
 from smdae.files.picture import check_size
 from smdae.files.scratch import scratch
 
-__all__ = ["ENDINGS", "SIGNATURE", "Image", "Opened", "is_fits", "is_installed", "is_named", "opened", "written"]
-
 ENDINGS = (".fits", ".fit", ".fts")
 INSTALL = "pip install 'smdae[fits]'"
 SCIENCE = "SCI"
@@ -48,14 +46,9 @@ class Image:
     Attributes:
         number: The number of its unit, counted from 0.
         shape: The height and width of a plane.
-        count: The number of planes.
         start: The offset of its data in the file, in bytes.
-        dtype: The type of the stored numbers.
-        scale: BSCALE.
-        zero: BZERO.
         blank: The number that is stored where there is no value; None if there is no such number.
         header_at: The offset of its header in the file, in bytes.
-        has_sums: Whether the header holds checksums.
     """
 
     number: int
@@ -122,8 +115,6 @@ class Opened:
     Attributes:
         images: The images that are denoised.
         left: The names of the other images, which stay as they are.
-        file: The file, open for reading.
-        size: Its length in bytes, unpacked.
         was_packed: Whether it was packed by gzip, and is unpacked here.
     """
 
@@ -158,10 +149,6 @@ def is_named(name: str | Path) -> bool:
 @contextlib.contextmanager
 def opened(source: Path | bytes, name: str) -> Iterator[Opened]:
     """Open a file, and yield it as `Opened`, with the images to denoise, for as long as the context lasts.
-
-    Args:
-        source: The path of the file, or its bytes.
-        name: What messages call it.
 
     Raises:
         InputError: The extra smdae[fits] is missing, the file cannot be read, or it has no image, or one that is not

@@ -14,8 +14,6 @@ from typing import BinaryIO, cast
 from smdae.errors import InputError
 from smdae.files import packing
 
-__all__ = ["BLOCK", "SIGNATURE", "refuse_many_axes", "told", "with_history"]
-
 SIGNATURE = b"SIMPLE  ="
 BLOCK, CARD = 2880, 80  # bytes, of which units are multiples, and of a card
 MOST_AXES = 999

@@ -7,8 +7,6 @@ there the name decides.
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["AS_PNG", "RAW", "TIFFS", "Foreign", "advice_for", "foreign"]
-
 
 @dataclass(frozen=True)
 class Foreign:
@@ -18,8 +16,6 @@ class Foreign:
         name: The name of such a file with its article, as in "a PDF".
         advice: How to convert such a file, or what reads it.
         endings: The endings of such files, in lower case.
-        signatures: The bytes that such files begin with, one of these.
-        is_tiff: Whether such files begin as a TIFF does.
         reader: The words before "it" in the refusal: which part of smdae reads it, or that none does.
     """
 

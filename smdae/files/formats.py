@@ -12,19 +12,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-__all__ = [
-    "ENDINGS",
-    "FORMATS",
-    "NAMES",
-    "SUFFIXES",
-    "WITH_QUALITY",
-    "Format",
-    "function",
-    "in_words",
-    "missing",
-    "page",
-]
-
 BYTES = ("uint8",)
 INTEGERS = ("uint8", "uint16")
 SIGNED = ("int8", "int16", "int32", "uint32")
@@ -38,20 +25,15 @@ class Format:
     """One file format.
 
     Attributes:
-        name: The name of the format in messages.
         suffixes: The endings of its files, in lower case; a result gets the first if the format is asked for by name.
         samples: The types of samples that it can hold.
         kept: What of a file is kept besides its pixels, in words.
-        library: The library that decodes and encodes it.
-        read: The function that reads such a file, `module.function` below smdae.files.
-        encode: The function that makes such a file.
-        alpha: Whether it can hold an alpha channel.
-        profile: Whether it can hold a colour profile.
+        read: The function that reads such a file, `module.function` below smdae.files. It raises InputError or
+            MemoryLimitError with a reason; of whatever else damage raises `images.decoding` makes an InputError.
         exif: Whether it can hold EXIF, and so the orientation.
         quality: Whether it is written at a quality, which `encode` then takes.
         extra: The extra of smdae that its library comes with; None where all have it.
         module: The name by which the library is imported, where it comes with an extra.
-        longest_side: The largest number of pixels a side.
         maxval: Whether it stores the value of white, so that 12 bits stay 12 bits.
     """
 
@@ -133,8 +115,8 @@ ROWS = (
         BYTES,
         "EXIF, ICC, XMP, orientation; 10 and 12 bits and other colours than sRGB without a profile are refused",
         "Pillow",
-        "avif.read",
-        "avif.encode",
+        "eight_bit.read_avif",
+        "eight_bit.encode_avif",
         quality=True,
         longest_side=65536,
     ),

@@ -18,9 +18,8 @@ from PIL.GifImagePlugin import GifImageFile
 from smdae.errors import InputError, OutputError
 from smdae.files.animation import CLEAR, KEEP, RESTORE, Animation, Frame, refuse_animation
 from smdae.files.marks import OPENING
+from smdae.files.parts import Rewriting
 from smdae.files.picture import Metadata, Picture
-
-__all__ = ["encode", "parts_of_gif", "read"]
 
 EXTENSION, IMAGE, END = 0x21, 0x2C, 0x3B
 CONTROL, COMMENT, PLAIN_TEXT, APPLICATION = 0xF9, 0xFE, 0x01, 0xFF
@@ -37,8 +36,6 @@ class Block:
 
     Attributes:
         kind: `IMAGE`, or the label of an extension.
-        start: Its offset in the file.
-        end: The offset of the next block.
     """
 
     kind: int
@@ -47,10 +44,7 @@ class Block:
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a GIF of one frame; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a GIF of one frame; raise InputError or MemoryLimitError with the reason."""
     animation = _animation(data)
     refuse_animation(len(animation))
     return replace(next(iter(animation)), metadata=Metadata(gif=data))
@@ -67,7 +61,7 @@ def encode(picture: Picture) -> bytes:
         MemoryLimitError: It takes more memory than there is.
     """
     if picture.metadata.gif is not None:
-        return _animation(picture.metadata.gif).encoded([picture])
+        return _animation(picture.metadata.gif).encoded([picture], Rewriting())
     alpha = np.full(picture.pixels.shape[:2], 255, np.uint8) if picture.alpha is None else picture.alpha
     if picture.pixels.ndim != 3:
         raise OutputError("gray pictures are not written as GIF", "write PNG")
@@ -77,12 +71,7 @@ def encode(picture: Picture) -> bytes:
 
 
 def parts_of_gif(data: bytes) -> Animation | None:
-    """Return the frames of an animated GIF; None for a single picture.
-
-    Raises:
-        InputError: The file is damaged, or has too many frames.
-        MemoryLimitError: The canvas takes more memory than there is.
-    """
+    """Return the frames of an animated GIF; None for a single picture."""
     animation = _animation(data)
     return animation if len(animation) > 1 else None
 
@@ -155,7 +144,7 @@ def _decoded(size: tuple[int, int], interlaced: int, table: bytes, clear: int | 
     return found
 
 
-def _rewritten(data: bytes, pixels: Sequence[np.ndarray | None], quality: int | None, strip: bool) -> bytes:
+def _rewritten(data: bytes, pixels: Sequence[np.ndarray | None], how: Rewriting) -> bytes:
     """Return the file with other pixels in its frames."""
     head, shared = data[: 13 + len(_table(data, 13, data[10]))], b""
     first = pixels[0]
@@ -173,8 +162,8 @@ def _rewritten(data: bytes, pixels: Sequence[np.ndarray | None], quality: int | 
             pieces += [control, whole] if new is None else _frame(control, whole, new, b"" if number else shared)
             number, control = number + 1, b""
         elif not (
-            (block.kind == COMMENT and (strip or whole[3:].startswith(OPENING)))
-            or (strip and block.kind == APPLICATION and whole[3:14] == XMP)
+            (block.kind == COMMENT and (how.strip or whole[3:].startswith(OPENING)))
+            or (how.strip and block.kind == APPLICATION and whole[3:14] == XMP)
         ):
             pieces.append(whole)
     return b"".join([*pieces, bytes([END])])

@@ -16,8 +16,6 @@ from smdae.files.orientation import turned_back
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of, stretched, unstretched
 from smdae.files.room import refuse_huge
 
-__all__ = ["encode", "extent", "read"]
-
 QUALITY = 95
 CHROMA = 420  # of pictures from other formats
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -26,10 +24,7 @@ DENSEST = 2**18  # pixels for which a byte can stand
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a HEIC of one picture; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a HEIC of one picture; raise InputError or MemoryLimitError with the reason."""
     file = _library().open_heif(BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=False)
     if len(file) > 1:
         raise InputError(f"it holds {len(file)} pictures", "save the one that you want as a HEIC or PNG of its own")

@@ -21,35 +21,14 @@ from PIL.Image import DecompressionBombError
 
 from smdae.errors import InputError, MemoryLimitError, OutputError, SmdaeError, UsageError
 from smdae.files.foreign import AS_PNG, foreign
-from smdae.files.formats import FORMATS, SUFFIXES, function, in_words, missing
-from smdae.files.picture import MAX_PIXELS, WHITES, Metadata, Picture, luma
+from smdae.files.formats import FORMATS, function, in_words, missing
+from smdae.files.picture import Picture
 from smdae.files.regular import opened
 from smdae.files.sequence import refuse_several
 
 # Without a handler, logging would print to stderr what these say of damaged files.
 for library in ("PIL", "imagecodecs"):
     logging.getLogger(library).addHandler(logging.NullHandler())
-
-__all__ = [
-    "FORMATS",
-    "HEAD",
-    "MAX_PIXELS",
-    "SUFFIXES",
-    "WHITES",
-    "Metadata",
-    "Picture",
-    "bounded",
-    "content",
-    "decoding",
-    "encode",
-    "format_of",
-    "is_known",
-    "luma",
-    "opening",
-    "read",
-    "refuse_format",
-    "refuse_infinite",
-]
 
 MAX_NEAR = 2000  # names that are compared with that of a missing file
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/+\w", re.IGNORECASE)  # as of a page; a path has one of its two slashes
@@ -85,11 +64,7 @@ READABLE = f"smdae reads {in_words()}"
 
 
 def read(source: Path | bytes, name: str) -> Picture:
-    """Return the one still picture in a file, or in bytes that are already at hand.
-
-    Args:
-        source: The path of the file, or its bytes.
-        name: What messages call it.
+    """Return the one still picture in a file, or in its bytes if they are already at hand; messages call it `name`.
 
     Raises:
         InputError: It cannot be read or is not supported; one line, with a hint where there is one.
@@ -196,7 +171,7 @@ def content(path: Path, name: str) -> bytes:
 
 
 def bounded(file: BinaryIO, head: bytes, name: str) -> bytes:
-    """Return the whole of a file, of which the first bytes are read; InputError for an endless stream."""
+    """Return all bytes of a file whose first ones, `head`, are read; InputError for a stream of over 1 GB."""
     if _is_regular(file):
         return head + file.read()
     pieces, size = [head], len(head)

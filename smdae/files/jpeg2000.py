@@ -17,8 +17,6 @@ from smdae.files.marks import without_words
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of, stretched, unstretched
 from smdae.files.room import refuse_huge
 
-__all__ = ["encode", "extent", "read"]
-
 SIGNATURE = b"\0\0\0\x0cjP  "
 SIZE, CODING, TILE = 0xFF51, 0xFF52, 0xFF90
 REVERSIBLE = 1
@@ -34,10 +32,8 @@ class Codestream:
     """The header of a codestream.
 
     Attributes:
-        size: The width and height.
         bits: The bits of a sample of each channel.
         plain: Whether all channels are unsigned and of full size.
-        lossless: Whether the wavelet is the reversible one.
     """
 
     size: tuple[int, int]
@@ -47,10 +43,7 @@ class Codestream:
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a JP2 or a codestream; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a JP2 or a codestream; raise InputError or MemoryLimitError with the reason."""
     import imagecodecs
 
     boxes = tuple(boxes_of(data)) if data.startswith(SIGNATURE) else ()

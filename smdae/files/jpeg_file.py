@@ -18,8 +18,6 @@ from smdae.files.jpeg_segments import APP14, COMMENT, MPF, end_of, segments_of, 
 from smdae.files.marks import OPENING
 from smdae.files.picture import Picture
 
-__all__ = ["DENSEST", "EXIF_PREFIX", "MAX_EXIF", "MAX_ICC", "QUALITY", "encode", "quality_of", "read"]
-
 SEGMENT = 65533
 MAX_EXIF = SEGMENT - len(EXIF_PREFIX)
 MAX_ICC = 255 * (SEGMENT - 14)
@@ -30,10 +28,7 @@ DENSEST = 4096  # pixels for which a byte can stand: a bit is a block of 64, and
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a JPEG, gray or RGB, the first of several; InputError or MemoryLimitError says why not.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a JPEG, gray or RGB, the first of several; InputError or MemoryLimitError says why not."""
     image = JpegImageFile(BytesIO(data))
     picture = decoded(image, "JPEG", len(data), lossless=False, room=DENSEST * len(data))
     segments = segments_of(data)

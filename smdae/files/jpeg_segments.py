@@ -11,8 +11,6 @@ from collections.abc import Iterable
 
 from smdae.errors import InputError
 
-__all__ = ["ADOBE", "APP1", "APP2", "APP14", "COMMENT", "MPF", "end_of", "segments_of", "with_segments"]
-
 Segment = tuple[int, bytes]  # the marker, the payload
 
 START, END, SCAN, COMMENT = 0xD8, 0xD9, 0xDA, 0xFE

@@ -24,8 +24,6 @@ from smdae.files.marks import without_words
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of, stretched, unstretched
 from smdae.files.room import refuse_huge
 
-__all__ = ["encode", "extent", "read"]
-
 CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 CODED = (b"jxlc", b"jxlp", b"jxll", b"jbrd", b"jxli")
 QUALITY = 95
@@ -33,10 +31,7 @@ DENSEST = 2**20  # pixels for which a byte can stand: one colour needs a few bit
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a JPEG XL; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a JPEG XL; raise InputError or MemoryLimitError with the reason."""
     import imagecodecs
 
     boxes, coded = _parts(data)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from smdae.errors import InputError
 
-__all__ = ["Header", "header_of", "with_colours"]
-
 RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 ALPHA = 0  # among the kinds of extra channels
 GRAY, RGB = 1, 0  # among the spaces of colour
@@ -22,17 +20,13 @@ class Header:
 
     Attributes:
         size: The width and height, as stored.
-        bits: The bits of a sample.
-        floats: Whether samples are floating point.
         channels: The number of channels, those of colour and alpha together.
         lossless: Whether its colours are coded as they are.
-        animated: Whether it has frames.
         standard: Whether its colours are sRGB, or gray with the curve of sRGB.
         odd: Whether it has other extra channels than one for alpha.
         colours: The bits that describe its colours, in order; empty for the default.
         start: The number of the first of those bits in the codestream.
         end: The number of the first bit after the header.
-        profile: Whether it has an ICC profile.
     """
 
     size: tuple[int, int]

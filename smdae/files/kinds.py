@@ -5,8 +5,6 @@ from pathlib import Path
 
 from smdae.errors import InputError
 
-__all__ = ["CLOSED", "CLOSED_ONES", "counted", "is_overlooked", "kind_of", "refuse_closed"]
-
 CLOSED, CLOSED_ONES = "folder that cannot be read", "folders that cannot be read"
 UNNAMED = "without an ending"
 JUNK = ("thumbs.db", "desktop.ini")  # that systems leave in folders of pictures

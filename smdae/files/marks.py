@@ -24,19 +24,6 @@ from typing import BinaryIO
 from smdae.files.boxes import Box
 from smdae.files.fits_header import told
 
-__all__ = [
-    "CHUNK",
-    "HOLDERS",
-    "KEYWORD",
-    "OPENING",
-    "TAG",
-    "mark_tiff",
-    "marked",
-    "printable",
-    "without_words",
-    "words_in",
-]
-
 BOXED = ("AVIF", "HEIC", "JXL", "JP2")
 COMMENTED = ("PPM", "PAM")
 HOLDERS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", *COMMENTED, *BOXED)  # formats with a place for words
@@ -96,7 +83,7 @@ def marked(data: bytes, format: str, words: str) -> bytes:
 
 
 def printable(words: str) -> bytes:
-    """Return words in the letters of ASCII, others, and what would end a line, being question marks."""
+    """Return words as ASCII, with a question mark for each other letter and for what would end a line."""
     return "".join(letter if " " <= letter <= "~" else "?" for letter in words).encode("ascii")
 
 

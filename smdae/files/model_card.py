@@ -12,8 +12,6 @@ from typing import Any
 from smdae.files.tensor_file import Header
 from smdae.named import is_named
 
-__all__ = ["FORMAT", "MAX_WEIGHTS", "card_of", "version_of"]
-
 FORMAT = "smdae-model"
 VERSIONS = ("1", "2")  # since 2 a network may take the noise model
 NEEDED = {"model", "settings", "sigma", "channels", "patch_size"}
@@ -85,7 +83,8 @@ def _wrong(card: dict[str, Any]) -> str | None:
     if not (_is_list(levels, 2) and len(levels) == 2 and all(map(_is_level, levels))):
         return "levels"
     for name, most in (("widths", MAX_WIDTH), ("down", MAX_BLOCKS), ("up", MAX_BLOCKS)):
-        if not (_is_list(settings.get(name, []), MAX_SCALES) and _are_whole(settings.get(name, []), most)):
+        values = settings.get(name, [])
+        if not (_is_list(values, MAX_SCALES) and all(_is_whole(value, 0, most) for value in values)):
             return name
     if sum(settings.get("down", [])) + sum(settings.get("up", [])) > MAX_BLOCKS:
         return "down"
@@ -99,10 +98,6 @@ def _wrong(card: dict[str, Any]) -> str | None:
 
 def _is_whole(value: object, least: int, most: int) -> bool:
     return type(value) is int and least <= value <= most
-
-
-def _are_whole(values: list[Any], most: int) -> bool:
-    return all(_is_whole(value, 0, most) for value in values)
 
 
 def _is_list(value: object, most: int) -> bool:

@@ -19,8 +19,6 @@ from smdae.files.bundle import BUNDLED, Identity
 from smdae.files.model_card import FORMAT, MAX_WEIGHTS, card_of, version_of
 from smdae.named import is_named
 
-__all__ = ["BUNDLED", "encode", "encode_tested", "find", "identity", "load", "read"]
-
 MAX_LENGTH = 8 * MAX_WEIGHTS + (1 << 21)  # bytes of a file
 MAX_WEIGHT = 1e15  # so that squares of weights, and sums of those, stay in the range of float32
 WEIGHTS = {"F16", "BF16", "F32", "F64"}  # dtypes

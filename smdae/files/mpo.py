@@ -2,7 +2,8 @@
 
 A segment of the first, "MPF", holds a TIFF directory, and in it an entry of 16 bytes for each JPEG: its kind, its
 length, its place. Pictures that are as large as the first are denoised; previews, depth and gain maps are left alone,
-and so is all that stands between and behind the pictures. Of the index only lengths and places change.
+and so is all that stands between and behind the pictures. Of the index only lengths and places change. The inks of CMYK
+are parts of a JPEG too (`cmyk`).
 """
 
 import struct
@@ -15,12 +16,12 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from smdae.errors import InputError
 from smdae.files import jpeg_file
+from smdae.files.cmyk import Inks
 from smdae.files.exif import stripped
 from smdae.files.jpeg_segments import APP2, MPF, end_of, segments_of, with_segments
 from smdae.files.marks import marked
+from smdae.files.parts import Rewriting
 from smdae.files.picture import Picture
-
-__all__ = ["Mpo", "mpo_of"]
 
 ENTRIES, ENTRY = 0xB002, 16  # the tag of the index, the bytes of one of its entries
 MAX_ENTRIES = 1000
@@ -35,7 +36,6 @@ class Mpo:
     """The pictures of an MPO.
 
     Attributes:
-        data: The bytes of the file.
         places: The start and end of each JPEG in it, in the order of the index.
         shown: The numbers of the JPEGs that are denoised.
         entries: The offset of the entries in the index.
@@ -48,17 +48,13 @@ class Mpo:
     entries: int
     order: str
     format = "JPEG"
+    piece = "picture"
     alike = False
 
     @property
     def called(self) -> str:
         """Return what messages call the whole file, such as "an MPO of 2 pictures"."""
         return f"an MPO of {len(self.places)} pictures"
-
-    @property
-    def piece(self) -> str:
-        """Return what messages call a part of it: "picture"."""
-        return "picture"
 
     def __len__(self) -> int:
         return len(self.shown)
@@ -70,16 +66,8 @@ class Mpo:
         start, end = self.places[number]
         return jpeg_file.read(self.data[start:end])
 
-    def encoded(
-        self,
-        pictures: Sequence[Picture | None],
-        quality: int | None = None,
-        strip: bool = False,
-        words: str | None = None,
-    ) -> bytes:
-        """Return the MPO with other pixels; with `strip`, the index is all that stays of its words.
-
-        Arguments are those of `parts.Container.encoded`.
+    def encoded(self, pictures: Sequence[Picture | None], how: Rewriting) -> bytes:
+        """Return the MPO with other pixels; if stripped, the index is all that stays of its words.
 
         Raises:
             InputError: A JPEG in it is damaged.
@@ -87,16 +75,16 @@ class Mpo:
         """
         made = [self.data[start:end] for start, end in self.places]
         for number, picture in zip(self.shown, pictures, strict=True):
-            if picture is None and not strip and quality is None:
+            if picture is None and not how.strip and how.quality is None:
                 continue
             picture = picture or self._read(number)
-            index = [s for s in segments_of(made[number]) if _is_index(s)]
-            metadata = stripped(picture.metadata) if strip else picture.metadata
-            whole = jpeg_file.encode(replace(picture, metadata=metadata), quality or jpeg_file.QUALITY)
+            index = [s for s in segments_of(made[number]) if s[0] == APP2 and s[1].startswith(MPF)]
+            metadata = stripped(picture.metadata) if how.strip else picture.metadata
+            whole = jpeg_file.encode(replace(picture, metadata=metadata), how.quality or jpeg_file.QUALITY)
             own = segments_of(whole)
             made[number] = with_segments(whole, [*own, *index])
-        if words is not None:
-            made[0] = marked(made[0], self.format, words)
+        if how.words is not None:
+            made[0] = marked(made[0], self.format, how.words)
         return self._joined(made)
 
     def _joined(self, made: list[bytes]) -> bytes:
@@ -119,11 +107,16 @@ class Mpo:
         return bytes(whole)
 
 
-def _is_index(segment: tuple[int, bytes]) -> bool:
-    return segment[0] == APP2 and segment[1].startswith(MPF)
+def parts_of_jpeg(data: bytes) -> "Mpo | Inks | None":
+    """Return the parts of a JPEG; None for a single picture. Raises InputError for parts that cannot be separated."""
+    index = next((payload for marker, payload in segments_of(data) if marker == APP2 and payload.startswith(MPF)), None)
+    mpo = None if index is None else _mpo_of(data, index)
+    if mpo is not None:
+        return mpo
+    return Inks(data) if JpegImageFile(BytesIO(data)).mode == "CMYK" else None
 
 
-def mpo_of(data: bytes, index: bytes) -> Mpo | None:
+def _mpo_of(data: bytes, index: bytes) -> Mpo | None:
     """Return the pictures of an MPO; None if there is only one, or the index cannot be understood.
 
     Raises:

@@ -10,10 +10,9 @@ from io import BytesIO
 
 import numpy as np
 
+from smdae.files.parts import Rewriting
 from smdae.files.picture import Picture, from_samples, samples_of
 from smdae.files.plain import npy_array, npy_header
-
-__all__ = ["NpyStack", "is_stack", "parts_of_npy"]
 
 MAX_CHANNELS = 4  # length of the last of three axes, up to which it is taken for channels
 COLOURS = 3
@@ -35,7 +34,6 @@ class NpyStack:
     """The pages of a stack.
 
     Attributes:
-        data: The file.
         array: Its array, with shape (N, H, W) or (N, H, W, 3).
     """
 
@@ -57,14 +55,8 @@ class NpyStack:
         native = self.array.dtype.newbyteorder("=")
         return (from_samples(page.astype(native), self.format) for page in self.array)
 
-    def encoded(
-        self,
-        pictures: Sequence[Picture | None],
-        quality: int | None = None,
-        strip: bool = False,
-        words: str | None = None,
-    ) -> bytes:
-        """Return the file with other pixels; `quality`, `strip` and `words` have no effect."""
+    def encoded(self, pictures: Sequence[Picture | None], how: Rewriting) -> bytes:
+        """Return the file with other pixels; nothing else is written otherwise."""
         result = self.array.copy(order="K")
         for number, picture in enumerate(pictures):
             if picture is not None:

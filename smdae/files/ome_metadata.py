@@ -11,21 +11,6 @@ from typing import Any
 
 from smdae.errors import InputError
 
-__all__ = [
-    "ARRAY",
-    "ENDING",
-    "METADATA",
-    "OLD_AXES",
-    "axes_of",
-    "groups",
-    "has_multiscales",
-    "is_volume",
-    "kind_of",
-    "level_of",
-    "may_be_replaced",
-    "ome_attributes",
-]
-
 ENDING = ".zarr"
 OLD_AXES = "tczyx"
 GROUP, ARRAY = "group", "array"

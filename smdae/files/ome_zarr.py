@@ -24,21 +24,13 @@ from smdae.files import images
 from smdae.files.ome_metadata import METADATA
 from smdae.files.zarr_images import Image, images_of
 
-__all__ = ["INSTALL", "Volume", "copied", "copied_array", "is_installed", "opened", "reading", "sample"]
-
 INSTALL = "pip install 'smdae[zarr]'"
 AT_ONCE = 2  # chunks that are decoded at the same time
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """An open volume.
-
-    Attributes:
-        folder: Its folder.
-        images: The images that are denoised.
-        remarks: What there is to say of it, a line each.
-    """
+    """An open volume."""
 
     folder: Path
     images: tuple[Image, ...]
@@ -82,13 +74,7 @@ def reading(name: str) -> Iterator[None]:
 
 
 def copied(volume: Volume, target: Path, without: Sequence[Path] = ()) -> None:
-    """Copy a volume, but for the chunks of arrays that will be written.
-
-    Args:
-        volume: The source.
-        target: An existing folder.
-        without: The folders of the arrays that will be written, relative to that of the volume.
-    """
+    """Copy a volume into an existing folder, but for the chunks of the arrays in `without`, folders relative to it."""
     _copied(volume.folder, target, frozenset(volume.folder / place for place in without))
 
 
@@ -116,13 +102,9 @@ def _copied(source: Path, target: Path, without: frozenset[Path] = frozenset()) 
 
 
 def sample(image: Image, plane: Sequence[int], side: int, many: int) -> np.ndarray:
-    """Return a plane, (H, W); of a large one, windows from all over it put together.
+    """Return a plane, (H, W); of a large one, `many` x `many` windows of `side` x `side` pixels from all over it.
 
-    Args:
-        image: The image that the plane is of.
-        plane: Its index along all axes but rows and columns.
-        side: The side of a window in pixels.
-        many: The number of windows along each side.
+    The plane is given by its index along all axes but rows and columns.
     """
     height, width = image.shape[-2:]
     above: tuple[int | slice, ...] = tuple(plane)

@@ -13,8 +13,6 @@ from PIL.ExifTags import Base
 from smdae.files.exif import described
 from smdae.files.picture import Metadata
 
-__all__ = ["lying_over", "orientation_of", "turned_back", "upright"]
-
 QUARTERS = {3: 2, 6: 1, 8: 3}  # counterclockwise, by which an upright picture becomes the stored one
 MIRRORED = {2: 0, 7: 1, 4: 2, 5: 3}  # and, behind that, a change of left and right
 
@@ -39,7 +37,7 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def lying_over(pixels: np.ndarray, metadata: Metadata, other: Metadata, size: tuple[int, int]) -> np.ndarray:
-    """Return a picture of what another shows, (H, W) or (H, W, C), turned as that one is stored.
+    """Return the pixels of a picture, (H, W) or (H, W, C), turned as another picture of the same scene is stored.
 
     The two are laid over each other as they are shown. If their sizes differ then, but agree as stored, the pixels are
     returned as they are stored.

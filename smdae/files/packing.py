@@ -14,8 +14,6 @@ from typing import BinaryIO
 
 from smdae.errors import InputError
 
-__all__ = ["ENDING", "HEAD", "begun", "is_packed", "packed", "unpacked"]
-
 ENDING = ".gz"
 SIGNATURE = b"\x1f\x8b"
 HEAD = 4096  # bytes of a packed file, from which its first bytes can be unpacked

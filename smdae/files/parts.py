@@ -15,15 +15,30 @@ from smdae.files import images
 from smdae.files.formats import function
 from smdae.files.picture import Picture
 
-__all__ = ["Container", "Parts", "find"]
-
+# Each returns the parts of a file, None for a single picture. It raises InputError for a file that is damaged or has
+# too many, and MemoryLimitError for a canvas that takes more memory than there is.
 FINDERS = {
-    "JPEG": "jpeg_parts.parts_of_jpeg",
+    "JPEG": "mpo.parts_of_jpeg",
     "GIF": "gif.parts_of_gif",
     "PNG": "apng.parts_of_png",
     "WEBP": "webp_animation.parts_of_webp",
     "NPY": "npy_stack.parts_of_npy",
 }
+
+
+@dataclass(frozen=True)
+class Rewriting:
+    """How a file of several pictures is written again.
+
+    Attributes:
+        quality: The quality of a lossy format, 1 to 100; None for the usual one.
+        strip: Whether words, dates and places are left out.
+        words: What the file is to say of itself, see `marks`; None for nothing.
+    """
+
+    quality: int | None = None
+    strip: bool = False
+    words: str | None = None
 
 
 class Container(Protocol):
@@ -62,32 +77,14 @@ class Container(Protocol):
         """Return an iterator that decodes one part after the other."""
         ...
 
-    def encoded(
-        self,
-        pictures: Sequence[Picture | None],
-        quality: int | None = None,
-        strip: bool = False,
-        words: str | None = None,
-    ) -> bytes:
-        """Return the whole file with other pixels.
-
-        Args:
-            pictures: The new picture of each part; None for a part that stays as it is.
-            quality: The quality of a lossy format, 1 to 100; None for the usual one.
-            strip: Whether words, dates and places are left out.
-            words: What the file is to say of itself, see `marks`; None for nothing.
-        """
+    def encoded(self, pictures: Sequence[Picture | None], how: Rewriting) -> bytes:
+        """Return the whole file with the new picture of each part; None for a part that stays as it is."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The pictures of one file.
-
-    Attributes:
-        container: The file.
-        name: What messages call it.
-    """
+    """The pictures of one file."""
 
     container: Container
     name: str
@@ -122,17 +119,13 @@ class Parts:
         if quality is None and not strip and all(picture is None for picture in pictures):
             return self.container.data
         with images.decoding(repr(self.name)):  # what did not change may be decoded only now
-            return self.container.encoded(pictures, quality, strip, words)
+            return self.container.encoded(pictures, Rewriting(quality, strip, words))
 
 
 def find(source: Path | bytes, name: str) -> Parts | None:
     """Return the parts of a file; None for one that holds a single picture, a TIFF, and what `images.read` refuses.
 
     A pipe is not read.
-
-    Args:
-        source: The file, or its bytes.
-        name: What messages call it.
 
     Raises:
         InputError: Its parts cannot be separated.

@@ -16,27 +16,6 @@ from smdae.jpeg import LUMA
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = [
-    "MAX_PIXELS",
-    "SAMPLES",
-    "STANDS_FOR",
-    "WHITES",
-    "Metadata",
-    "Picture",
-    "as_integers",
-    "check_size",
-    "deeper",
-    "dots_per_inch",
-    "from_samples",
-    "likely_white",
-    "luma",
-    "samples_in",
-    "samples_of",
-    "stretched",
-    "unstretched",
-    "with_depth",
-]
-
 MAX_PIXELS = 500_000_000
 BAND = 256  # rows
 
@@ -61,8 +40,6 @@ class Metadata:
 
     Attributes:
         exif: The TIFF stream of EXIF, without the `Exif\0\0` of JPEG; None, as the next three, where there is none.
-        icc: The colour profile.
-        xmp: The XMP packet.
         dpi: The horizontal and vertical resolution, as `dots_per_inch` returns them.
         png: The chunks (type, payload) of a PNG about colours, and those of text.
         jpeg: The segments (marker, payload) that applications wrote into a JPEG.
@@ -102,8 +79,6 @@ class Picture:
             value of those.
         format: The name in `formats.FORMATS` of the format that it was read from.
         alpha: Opacity, (H, W), of the same dtype; None if there is none.
-        metadata: What its file says besides.
-        lossless: Whether it was compressed without loss.
         premultiplied: Whether the colours are multiplied by alpha, as in some TIFFs.
         quality: The quality of a JPEG, 1 to 100, found from its quantisation tables; None for other formats.
         is_finite: Whether no value is NaN or infinite.

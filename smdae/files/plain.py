@@ -27,18 +27,6 @@ from smdae.files.picture import (
 )
 from smdae.files.room import refuse_huge
 
-__all__ = [
-    "encode_npy",
-    "encode_pam",
-    "encode_pnm",
-    "npy_array",
-    "npy_header",
-    "pnm_header",
-    "read_npy",
-    "read_pam",
-    "read_pnm",
-]
-
 SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"
 PNM_HEADER = re.compile(rb"P([1-6])" + (SPACE + rb"(\d{1,10})") * 2)
 PNM_MAXVAL = re.compile(SPACE + rb"(\d{1,10})")
@@ -55,10 +43,7 @@ PLAIN, BITS, COLOURS = (1, 2, 3), (1, 4), (3, 6)
 
 
 def read_pnm(data: bytes) -> Picture:
-    """Return the picture of a PBM, PGM or PPM; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a PBM, PGM or PPM; raise InputError or MemoryLimitError with the reason."""
     header = pnm_header(data)
     if header is None:
         raise InputError("its header is damaged")
@@ -105,10 +90,7 @@ def encode_pnm(picture: Picture) -> bytes:
 
 
 def read_pam(data: bytes) -> Picture:
-    """Return the picture of a PAM, gray or RGB, with or without alpha; raise InputError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a PAM, gray or RGB, with or without alpha; raise InputError with the reason."""
     end = data.find(PAM_END, 0, PAM_HEADER)
     if end < 0:
         raise InputError("its header is damaged")
@@ -211,10 +193,7 @@ def _up_to(values: np.ndarray, maxval: int) -> np.ndarray:
 
 
 def read_npy(data: bytes) -> Picture:
-    """Return the picture in an .npy array of shape (H, W) or (H, W, 3); raise InputError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture in an .npy array of shape (H, W) or (H, W, 3); raise InputError with the reason."""
     shape, *_ = npy_header(data)
     if len(shape) not in (2, 3) or shape[2:] not in ((), (3,)):
         raise InputError(

@@ -39,8 +39,6 @@ from smdae.files.picture import (
 from smdae.files.png_chunks import SIGNATURE, chunk, chunks, parts
 from smdae.files.room import refuse_huge
 
-__all__ = ["OF_SAMPLES", "encode", "fitted", "neutral", "read"]
-
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 OF_COLOURS = (b"cHRM", b"cICP", b"gAMA", b"sRGB", b"mDCV", b"cLLI", b"mDCv", b"cLLi")
@@ -57,10 +55,7 @@ WORSE = 1.02  # of the bytes, which a faster strategy may take
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a whole PNG file; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a whole PNG file; raise InputError or MemoryLimitError with the reason."""
     found = list(chunks(data))
     if found[0][0] != b"IHDR" or len(found[0][1]) != 13:
         raise InputError("the file is damaged")
@@ -98,11 +93,6 @@ def neutral(kind: bytes, payload: bytes, found: Sequence[tuple[bytes, Any]]) -> 
     """Return the payload of a chunk in `OF_SAMPLES` whatever the samples; empty if it does not fit its file.
 
     A background is gray or red, green and blue in 16 bits; the bits are those of each channel.
-
-    Args:
-        kind: The kind of the chunk.
-        payload: Its payload in the file.
-        found: The chunks of the file, kind and payload, the header first.
     """
     depth, colour = found[0][1][8], found[0][1][9]
     channels = 3 if colour == 3 else CHANNELS.get(colour, 1)
@@ -119,14 +109,7 @@ def neutral(kind: bytes, payload: bytes, found: Sequence[tuple[bytes, Any]]) -> 
 
 
 def fitted(kind: bytes, payload: bytes, channels: int, depth: int) -> bytes:
-    """Return a payload that `neutral` returned as a file has it; empty if it does not fit there.
-
-    Args:
-        kind: The kind of the chunk.
-        payload: What `neutral` returned.
-        channels: The channels of the file, 1 to 4.
-        depth: Its bits a sample, 8 or 16.
-    """
+    """Return a payload of `neutral` as a file of 1 to 4 channels of 8 or 16 bits has it; empty if it does not fit."""
     colours = channels - 1 + channels % 2
     if kind == b"sBIT":
         bits = [min(one, depth) for one in payload[:colours]]

@@ -11,8 +11,6 @@ from typing import Any
 
 from smdae.errors import InputError
 
-__all__ = ["SIGNATURE", "chunk", "chunks", "parts"]
-
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIXELS = (b"IDAT", b"fdAT")
 MAX_CHUNKS = 20_000  # of a small file

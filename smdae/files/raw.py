@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from smdae.curves import Affine
     from smdae.mosaic import Mosaic
 
-__all__ = ["ENDINGS", "Shot", "is_installed", "is_raw", "opened"]
-
 ENDINGS = RAW.endings
 INSTALL = "pip install 'smdae[raw]'"
 DNG_VERSION, NOISE_PROFILE = 50706, 51041

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from smdae.errors import OutputError
 
-__all__ = ["WINDOWS", "refusals", "refuse_changed", "refuse_existing", "refuse_making", "resolved", "status_of"]
-
 REASONS = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",

@@ -9,8 +9,6 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["opened"]
-
 DESCRIPTORS = ("/dev/fd", "/dev/stdin", "/proc/self/fd")
 
 

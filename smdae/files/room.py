@@ -11,8 +11,6 @@ beside what programs and models take: the samples, twice what they come from or 
 from smdae.errors import MemoryLimitError
 from smdae.memory import left
 
-__all__ = ["needed", "refuse_huge"]
-
 COPIES = 3  # of the samples
 WORK = 8  # bytes a pixel
 ALWAYS = 64 << 20  # bytes that work may take without a look at the free memory

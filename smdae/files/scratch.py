@@ -9,8 +9,6 @@ from typing import Any, BinaryIO, cast
 
 from smdae.errors import OutputError
 
-__all__ = ["Descriptor", "scratch"]
-
 
 @contextmanager
 def scratch() -> Iterator[BinaryIO]:
@@ -41,34 +39,12 @@ def _refusal(what: str, error: OSError) -> OutputError:
     return OutputError(f"cannot {what}: {reason}", "set TMPDIR to a folder with room")
 
 
-class Descriptor(io.RawIOBase):
-    """An open file in which one can go to and fro, and that says in one line what stops the writing.
-
-    Args:
-        put: Writes the next bytes, all of them, or raises an error of one line.
-        descriptor: The descriptor of the file.
-    """
+class Descriptor(io.FileIO):
+    """An open file in which one can go to and fro; `put` writes the next bytes, all of them, or raises an error."""
 
     def __init__(self, put: Callable[[memoryview], object], descriptor: int) -> None:
-        self._put, self._number = put, descriptor
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def writable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer, and return how many bytes."""
-        data = os.read(self._number, len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
+        super().__init__(descriptor, "r+", closefd=False)
+        self._put, self.name = put, ""  # tifffile takes a number for no name
 
     def write(self, data: Any) -> int:
         """Write all of the data, and return how many bytes that is."""
@@ -76,16 +52,6 @@ class Descriptor(io.RawIOBase):
         self._put(view)
         return len(view)
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place, and return its offset."""
-        return os.lseek(self._number, offset, whence)
-
-    def tell(self) -> int:
-        """Return the offset of the next byte."""
-        return os.lseek(self._number, 0, os.SEEK_CUR)
-
-    def truncate(self, size: int | None = None) -> int:
-        """Cut the file off, and return its length."""
-        length = self.tell() if size is None else size
-        os.ftruncate(self._number, length)
-        return length
+    def fileno(self) -> int:
+        """Raise UnsupportedOperation, lest numpy write past `put`."""
+        raise io.UnsupportedOperation("fileno")

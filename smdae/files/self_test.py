@@ -14,8 +14,6 @@ from typing import Any
 
 from smdae.errors import ModelError
 
-__all__ = ["ENTRY", "refuse_other_results", "results"]
-
 ENTRY = "self_test"  # of a card
 SIDE = 32  # pixels of the picture
 ROWS = 4  # of numbers, of a model of rows
@@ -25,11 +23,7 @@ MAX_DIFFERENCE = 1e-3  # of the root mean square of the results
 
 
 def results(model: Any) -> list[float]:
-    """Return what a model makes of the picture, at up to 12 places; an empty list if that is not finite.
-
-    Args:
-        model: A loaded model on the CPU, with its card.
-    """
+    """Return what a loaded model on the CPU makes of the picture, at up to 12 places; an empty list if not finite."""
     import torch
 
     from smdae.protocols import posterior_mean, single_level

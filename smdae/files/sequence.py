@@ -10,8 +10,6 @@ from smdae.files.plain import pnm_header
 from smdae.files.png_chunks import SIGNATURE
 from smdae.files.y4m import Readable, exactly
 
-__all__ = ["Ahead", "begins_one", "first_of", "more_of", "refuse_several"]
-
 MAX_HEADER = 4096  # bytes of a PGM or PPM, before its pixels
 MAX_PICTURE = 1 << 30  # bytes
 RAW_KINDS = (b"P5", b"P6")

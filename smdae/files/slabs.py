@@ -14,8 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-__all__ = ["ROOM", "Slab", "regions", "slabs"]
-
 ROOM = 512 << 20  # bytes that a part may take
 WORK = 40  # bytes a pixel of a plane, while it is denoised
 

@@ -25,15 +25,13 @@ from smdae.files.picture import Picture
 from smdae.files.scratch import scratch
 from smdae.files.tiff_axes import ALL, Axes, Selection
 from smdae.files.tiff_pages import Pages
-from smdae.files.tiff_parts import Part, is_looked_up, joined, looked_up, parted, parts_of
+from smdae.files.tiff_parts import is_looked_up, joined, looked_up, parted, parts_of
 from smdae.files.tiff_survey import Key, Survey, page_called, surveyed
 from smdae.files.tiff_tags import DESCRIPTION, renamed, tags_of
 from smdae.files.tiff_writing import MAX_BYTES, Style
 
 if TYPE_CHECKING:
     import tifffile
-
-__all__ = ["Group", "Key", "Selection", "Stack", "count", "encoded", "opened", "rewritten", "style_for", "write"]
 
 PIECE = 1 << 20  # bytes, that are copied at once
 MAX_KEPT = 1 << 25  # bytes, that what the directories say may take
@@ -42,11 +40,7 @@ LEVELS = 32  # pages that may be one picture in smaller and smaller sizes, each 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """The pictures of one channel of a series that are to be denoised, decoded as they are asked for.
-
-    Attributes:
-        key: The series and the channel.
-    """
+    """The pictures of one channel of a series that are to be denoised, decoded as they are asked for."""
 
     key: Key
     _stack: "Stack"
@@ -65,17 +59,16 @@ class Stack:
     """The pages of an open TIFF. `len` is their number.
 
     Attributes:
-        axes: The axes of each series.
-        remarks: What there is to say of the file, a line each.
+        survey: What is on its pages, and what of that is to be denoised.
     """
 
     axes: list[Axes]
     remarks: list[str]
+    survey: Survey
     _name: str
     _stream: BinaryIO
     _file: "tifffile.TiffFile"
     _pages: Pages
-    _survey: Survey
 
     def __len__(self) -> int:
         return len(self._pages)
@@ -83,45 +76,33 @@ class Stack:
     @cached_property
     def groups(self) -> dict[Key, Group]:
         """Return the pictures of each channel of each series that are to be denoised, by series and channel."""
-        return {key: Group(key, self, numbers) for key, numbers in self._survey.channels.items()}
-
-    def parts(self, number: int) -> list[Part]:
-        """Return the parts of a page, counted from 0."""
-        return self._survey.parts(number)
-
-    def keys(self, number: int) -> list[Key]:
-        """Return the group of each part of a page."""
-        return self._survey.keys(number)
-
-    def is_selected(self, number: int) -> list[bool]:
-        """Return which parts of a page are to be denoised."""
-        return self._survey.is_selected(number)
+        return {key: Group(key, self, numbers) for key, numbers in self.survey.channels.items()}
 
     def pictures(self, number: int) -> list[Picture]:
         """Return the pictures of a page, counted from 0, one for each part; InputError, which names it, if damaged."""
         with images.decoding(page_called(self._name, number)):
             page = self._pages.page(number)
             samples = self._samples(page)
-            return [parted(samples, part, page) for part in self.parts(number)]
+            return [parted(samples, part, page) for part in self.survey.parts(number)]
 
     def picture(self, number: int, part: int) -> Picture:
         """Return the picture of one part of a page, both counted from 0, as `pictures` does for all of its parts."""
         with images.decoding(page_called(self._name, number)):
             page = self._pages.page(number)
-            return parted(self._samples(page), self.parts(number)[part], page)
+            return parted(self._samples(page), self.survey.parts(number)[part], page)
 
     def chosen(self, number: int) -> list[tuple[Key, Picture]]:
         """Decode a page, and return the pictures of its parts that are to be denoised, each with its group."""
-        selected = self.is_selected(number)
+        selected = self.survey.is_selected(number)
         if not any(selected):
             return []
-        parts = zip(self.keys(number), self.pictures(number), selected, strict=True)
+        parts = zip(self.survey.keys(number), self.pictures(number), selected, strict=True)
         return [(key, picture) for key, picture, is_chosen in parts if is_chosen]
 
     def joined(self, number: int, pictures: Sequence[Picture]) -> np.ndarray:
         """Return a page's samples with these pictures as its parts; errors are those of `tiff_parts.joined`."""
         with images.decoding(page_called(self._name, number)):
-            return joined(self.parts(number), pictures, self._pages.page(number))
+            return joined(self.survey.parts(number), pictures, self._pages.page(number))
 
     def page(self, number: int) -> "tifffile.TiffPage":
         """Return a page, from 0, as tifffile has it, checked and not yet decoded; InputError if it is damaged."""
@@ -134,9 +115,9 @@ class Stack:
 
     def is_big(self, growth: int) -> bool:
         """Return whether a result whose samples are `growth` times as large must be a BigTIFF."""
-        if any(run.is_single for run in self._survey.runs) and not self._file.is_bigtiff:
+        if any(run.is_single for run in self.survey.runs) and not self._file.is_bigtiff:
             return False
-        return self._file.is_bigtiff or growth * self._survey.nbytes > MAX_BYTES
+        return self._file.is_bigtiff or growth * self.survey.nbytes > MAX_BYTES
 
     def is_renamed(self, before: str, after: str) -> bool:
         """Return whether the file says its own name, and a copy must say another; InputError if page 0 is damaged."""
@@ -160,7 +141,7 @@ class Stack:
                 # The next page is made while this frame waits: nothing of the last one should be held by then.
                 del pictures, picture
 
-        tiff_writing.written(target, self._stream, self._survey.runs, self.page, samples(), style)
+        tiff_writing.written(target, self._stream, self.survey.runs, self.page, samples(), style)
         if style.is_unchanged():
             target.seek(0)
             target.truncate()
@@ -206,11 +187,6 @@ def count(source: Path | bytes) -> int:
 def opened(source: Path | bytes, name: str, selection: Selection = ALL) -> Iterator[Stack]:
     """Open a TIFF of any number of pages, check them all, so that only damaged data can fail later, and yield it.
 
-    Args:
-        source: A file, or its bytes.
-        name: What messages call it.
-        selection: What the user says of it.
-
     Raises:
         InputError: A page, which is named, is not supported or cut, or the file is no TIFF.
         UsageError: What the user says contradicts the file.
@@ -227,7 +203,7 @@ def opened(source: Path | bytes, name: str, selection: Selection = ALL) -> Itera
             places, axes, remarks = tiff_pages.places(file, selection)
         pages = Pages(file, places, MAX_KEPT)
         survey = surveyed(stream, name, places, axes, selection, pages.page)
-        yield Stack(axes, remarks + survey.remarks, name, stream, file, pages, survey)
+        yield Stack(axes, remarks + survey.remarks, survey, name, stream, file, pages)
 
 
 def write(
@@ -260,14 +236,9 @@ def encoded(stack: Stack, pages: Iterable[Sequence[Picture]], style: Style) -> I
 def rewritten(source: Path | bytes, name: str, picture: Picture, after: str, strip: bool) -> tuple[bytes, list[str]]:
     """Return the bytes of a TIFF like one of a single picture, with another in it, and what there is to say of it.
 
-    Errors are those of `opened` and `Stack.write_to`.
+    `after` is the name of the file that they go to; with `strip` words, dates and places are left out.
 
-    Args:
-        source: A file, or its bytes.
-        name: What messages call it.
-        picture: The result.
-        after: The name of the file that it goes to.
-        strip: Whether words, dates and places are left out.
+    Errors are those of `opened` and `Stack.write_to`.
     """
     buffer = BytesIO()
     with opened(source, name) as stack:
@@ -277,14 +248,9 @@ def rewritten(source: Path | bytes, name: str, picture: Picture, after: str, str
 
 
 def style_for(stack: Stack, before: str, after: str, depth: str | None, strip: bool) -> Style:
-    """Return the style of a result: how it differs from its stack.
+    """Return how a result differs from its stack, given the names of both files and the type of the result's samples.
 
-    Args:
-        stack: The source.
-        before: The name of its file.
-        after: The name of the file that the result goes to.
-        depth: The type of the result's samples; None for that of the source.
-        strip: Whether words, dates and places are left out.
+    None stands for the type of the stack's; with `strip` words, dates and places are left out.
     """
     page = stack.page(0)
     own = page.dtype.name if page.dtype is not None else ""

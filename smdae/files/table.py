@@ -18,8 +18,6 @@ from smdae.files.corpus_files import ARRAYS, arrays, files_below
 from smdae.files.csv_table import numbers_text, parsed
 from smdae.files.picture import WHITES
 
-__all__ = ["CSV", "MAX_NUMBERS", "Kind", "counted", "gather_rows", "kind_of", "one_table", "rows_called"]
-
 Kind = Literal["rows", "images"]
 CSV = (".csv", ".tsv")
 TEXTS = (*CSV, ".txt", ".dat")  # of which the last two are tables only where they are named themselves

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Header", "Tensor", "checked", "digest", "header", "read", "with_checksum"]
+from smdae.files.regular import opened
 
 MAX_HEADER = 1 << 20  # bytes
 MAX_NUMBERS = 1 << 40  # of a tensor, and of all
@@ -41,8 +41,6 @@ class Header:
     """The header of a file, checked.
 
     Attributes:
-        metadata: The texts in it, by name.
-        tensors: The tensors in it, by name.
         start: The offset of the first tensor in the file, in bytes.
         length: The length of the whole file in bytes.
         checksum: The checksum in the metadata; None if there is none.
@@ -118,10 +116,8 @@ def read(path: Path, most: int, accept: Callable[[Header], object] = lambda _: N
         ValueError: It is a pipe or a device, is larger than `most`, begins with no header, was cut off, or has bytes
             that belong to nothing.
     """
-    # Without the flag to open a pipe would wait for one who writes to it.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
+    with opened(path) as file:
+        status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("it is a pipe or a device, not a file")
         first = file.read(8)

@@ -23,8 +23,6 @@ from smdae.files.tiff_parts import Part, is_looked_up, looked_up, parted, parts_
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["encode", "read"]
-
 MINISBLACK, RGB = 1, 2
 UNCOMPRESSED = 1
 PREMULTIPLIED, STRAIGHT = 1, 2
@@ -35,10 +33,7 @@ HEADER = b"II*\0\x08\0\0\0"
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a TIFF of one picture; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a TIFF of one picture; raise InputError or MemoryLimitError with the reason."""
     stream = BytesIO(data)
     with opened(stream) as file:
         found, axes, _ = places(file)

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 
 from smdae.errors import UsageError
 
-__all__ = ["ALL", "Axes", "Selection", "axes_named", "checked", "numbers_in", "of_series"]
-
 LETTERS = re.compile(r"(?:[A-Z][0-9]{0,7})+")
 AXIS = re.compile(r"([A-Z])([0-9]*)")
 MAX_NUMBER = 10**6  # of a number in a list
@@ -81,15 +79,7 @@ ALL = Selection()
 
 
 def of_series(letters: str, shape: tuple[int, ...], page: str, page_shape: tuple[int, ...], pages: int) -> Axes | None:
-    """Return the axes of a series of pages; None where they contradict its pages.
-
-    Args:
-        letters: A letter for each axis of the series.
-        shape: The shape of the series.
-        page: The letters of one page by itself.
-        page_shape: The shape of one page.
-        pages: The number of pages.
-    """
+    """Return the axes of a series from its letters and shape and those of a page; None where they contradict."""
     lead = len(letters) - len(page)
     if lead < 0 or shape[lead:] != page_shape or math.prod(shape[:lead]) != pages:
         return None

@@ -12,8 +12,6 @@ from smdae.files.tiff_pages import JPEGS, YCBCR
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["FAX", "NONE", "codec_of", "is_lossless"]
-
 NONE, LZW, DEFLATE, PACKBITS = 1, 5, 8, 32773
 FAX = (2, 3, 4)  # of bits, by CCITT; no library that is used here writes them
 # Those that compress bytes, of whatever samples.
@@ -46,13 +44,9 @@ def is_lossless(source: BinaryIO, page: "tifffile.TiffPage") -> bool:
 def codec_of(
     source: BinaryIO, page: "tifffile.TiffPage", dtype: np.dtype, samples: int
 ) -> tuple[int, int, dict[str, Any]]:
-    """Return the compression that the pages of a result have, its predictor, and the arguments of its encoder.
+    """Return the compression of the pages of a result, its predictor, and the arguments of its encoder.
 
-    Args:
-        source: The file.
-        page: A page of it.
-        dtype: The type of the samples of the result.
-        samples: The number of samples of a pixel that lie together.
+    The result has samples of `dtype`, of which so many of a pixel lie together.
     """
     code = int(page.compression)
     kind = dtype.kind

@@ -13,6 +13,7 @@ Facts this relies on:
 import copy
 import logging
 import math
+import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -24,28 +25,10 @@ from smdae.errors import InputError
 from smdae.files.picture import SAMPLES, check_size
 from smdae.files.room import refuse_huge
 from smdae.files.tiff_axes import ALL, Axes, Selection
-from smdae.files.tiff_chain import are_reduced
 from smdae.files.tiff_series import alone, by_series
 
 if TYPE_CHECKING:
     import tifffile
-
-__all__ = [
-    "JPEGS",
-    "MINISWHITE",
-    "PALETTE",
-    "RGB",
-    "YCBCR",
-    "Pages",
-    "Place",
-    "checked",
-    "colours_of",
-    "count",
-    "name_of",
-    "opened",
-    "places",
-    "samples_in",
-]
 
 # Without a handler, logging would print tifffile's complaints about broken files to stderr.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -61,6 +44,9 @@ DENSEST = 2**15  # pixels for which a byte can stand: in Zstandard, 4 bytes are 
 MOST_SAMPLES = 4096  # of a pixel
 MAX_DEPTH = 2**16  # planes of a page that is a volume
 OF_A_PAGE = 1 << 13  # bytes that a directory takes, beside the values of its tags
+NEW_SUBFILE_TYPE, SUBFILE_TYPE, REDUCED = 254, 255, 2
+NUMBERS = {3: "H", 4: "I"}
+MAX_TAGS = 4096  # of a directory that makes sense
 
 
 class Place(NamedTuple):
@@ -68,7 +54,7 @@ class Place(NamedTuple):
 
     Attributes:
         directory: Its number in the chain.
-        plane: Behind that directory, 0 for the one that it describes.
+        plane: Its number among the planes whose samples follow each other behind that directory, 0 for the first.
         series: The number of its series.
         channel: Along C, counted from 0.
     """
@@ -119,7 +105,7 @@ def opened(stream: BinaryIO) -> "tifffile.TiffFile":
 
 def count(file: "tifffile.TiffFile") -> int:
     """Return the number of directories that are not marked as reduced; raise InputError as `places` does."""
-    return are_reduced(file).count(False)
+    return _are_reduced(file).count(False)
 
 
 def places(file: "tifffile.TiffFile", selection: Selection = ALL) -> tuple[list[Place], list[Axes], list[str]]:
@@ -131,7 +117,7 @@ def places(file: "tifffile.TiffFile", selection: Selection = ALL) -> tuple[list[
         InputError: There is none, or the file is damaged.
         UsageError: The axes that the user gives contradict the file.
     """
-    reduced = are_reduced(file)
+    reduced = _are_reduced(file)
     if 0 in (file.pages.first.imagewidth, file.pages.first.imagelength):  # before its other pages are looked at
         raise InputError("it has no pixels")
     if file.pages.first.is_reduced:
@@ -163,6 +149,48 @@ def checked(file: "tifffile.TiffFile", place: Place) -> "tifffile.TiffPage":
     page.dataoffsets = tuple(offset + place.plane * page.nbytes for offset in page.dataoffsets)
     _check(page, file.filehandle.size)
     return page
+
+
+def _are_reduced(file: "tifffile.TiffFile") -> list[bool]:
+    """Return, for each directory of the chain, whether it says that its picture is of reduced size.
+
+    Only two entries of a directory are read: parsing all takes half a millisecond. A chain that is cut off ends there.
+
+    Raises:
+        InputError: The chain goes round in a circle.
+    """
+    handle, layout = file.filehandle, file.tiff
+
+    def number(position: int, format: str, size: int) -> int:
+        handle.seek(position)
+        data = handle.read(size)
+        return int(struct.unpack(format, data)[0]) if len(data) == size else handle.size
+
+    offset, seen, reduced = file.pages.first.offset, set[int](), list[bool]()
+    while offset:
+        if offset in seen:
+            raise InputError("its pages go round in a circle: the file is damaged")
+        seen.add(offset)
+        reduced.append(False)
+        if offset >= handle.size:
+            break
+        tags = number(offset, layout.tagnoformat, layout.tagnosize)
+        if tags <= MAX_TAGS:
+            reduced[-1] = _is_reduced(handle.read(tags * layout.tagsize), layout)
+        offset = number(offset + layout.tagnosize + tags * layout.tagsize, layout.offsetformat, layout.offsetsize)
+    return reduced
+
+
+def _is_reduced(entries: bytes, layout: "tifffile.TiffFormat") -> bool:
+    """Return whether entries say that the picture is of reduced size; False where they cannot be understood."""
+    stated = dict[int, int]()
+    for start in range(0, len(entries) - layout.tagsize + 1, layout.tagsize):
+        entry = entries[start : start + layout.tagsize]
+        code, kind = struct.unpack_from(layout.byteorder + "HH", entry)
+        if code in (NEW_SUBFILE_TYPE, SUBFILE_TYPE) and kind in NUMBERS:
+            place = 8 if layout.tagsize == 12 else 12
+            stated.setdefault(code, struct.unpack_from(layout.byteorder + NUMBERS[kind], entry, place)[0])
+    return bool(stated.get(NEW_SUBFILE_TYPE, 0) & 1) or stated == {SUBFILE_TYPE: REDUCED}
 
 
 def samples_in(page: "tifffile.TiffPage") -> np.ndarray:

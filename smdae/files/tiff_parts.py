@@ -22,8 +22,6 @@ from smdae.files.tiff_pages import JPEGS, MINISWHITE, PALETTE, RGB, YCBCR, colou
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["Part", "is_looked_up", "joined", "looked_up", "parted", "parts_of"]
-
 PREMULTIPLIED, STRAIGHT = 1, 2
 SMOOTH = 0.1  # of full intensity, by which neighbours in a table may differ
 ROUGH = 0.05  # of the neighbours, that may differ by more in one that is smooth
@@ -51,9 +49,7 @@ class Part:
 def parts_of(page: "tifffile.TiffPage", split: bool) -> list[Part]:
     """Return the samples of a page by groups that are denoised together, and those that are kept as they are.
 
-    Args:
-        page: The page.
-        split: Whether its colours are channels.
+    With `split` colours are channels.
     """
     count = page.samplesperpixel
     colours = colours_of(page)

@@ -14,8 +14,6 @@ from smdae.files.tiff_axes import Axes, Selection, axes_named, of_series
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["alone", "by_series"]
-
 MAX_NUMBER = 10**7  # of planes, that OME-XML can be believed
 OME_COUNT = re.compile(r'\b(?:Size[A-Z]|PlaneCount|NumPlanes|IFD|First[A-Z]|SamplesPerPixel)="([0-9]+)"')
 OME_RANGE = re.compile(r'\b(?:Start|End|Step)="([-+0-9.eE]{1,30})"')
@@ -37,9 +35,6 @@ def by_series(
         selection: What the user says.
         numbers: Filled with the series of each directory and its position in it.
         behind: Filled with the number of planes whose samples follow those of a directory.
-
-    Raises:
-        UsageError: The axes that the user gives contradict the file.
     """
     axes: list[Axes] = []
     lower: set[int] = set()

@@ -3,6 +3,10 @@
 A survey says which parts each page has and which channel each part belongs to, which of them are to be denoised, how
 the pages lie in the file, and how large a file like it can become. A page that is cut or not supported stops it: it is
 cheap, and no one wants to hear of page 90 after an hour.
+
+tifffile and ImageJ write the samples of pages with the same tags in one piece, which other programs map into memory.
+Such a run is written so again: the first page may have tags of its own; each of the rest has what the second has. The
+planes that ImageJ writes behind a single directory are a run as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,13 +19,10 @@ from smdae.files.tiff_axes import Axes, Selection
 from smdae.files.tiff_codec import FAX, NONE, is_lossless
 from smdae.files.tiff_pages import Place
 from smdae.files.tiff_parts import Part, is_looked_up, parts_of
-from smdae.files.tiff_runs import Run, Runs
-from smdae.files.tiff_tags import LSM, STK
+from smdae.files.tiff_tags import EXIF, GPS, LSM, STK, Tag, tags_of
 
 if TYPE_CHECKING:
     import tifffile
-
-__all__ = ["BITS_STAY", "Key", "Survey", "page_called", "surveyed"]
 
 BITS_STAY = "pages of black and white alone are left as they are"
 GROWTH = 1.3  # of what is compressed, where noise is not gone from all of it
@@ -34,19 +35,67 @@ class Key(NamedTuple):
     channel: int
 
 
+@dataclass(frozen=True)
+class Run:
+    """Pages that are written by one call: one, or some that lie one behind the other.
+
+    Attributes:
+        is_single: Whether they lie behind a single directory.
+        alone: The codes of the tags that the first page alone has.
+    """
+
+    first: int
+    count: int = 1
+    is_single: bool = False
+    alone: frozenset[int] = frozenset()
+
+
+class _Runs:
+    """A search for the runs of a file, which is given its pages one by one."""
+
+    def __init__(self) -> None:
+        self.found: list[Run] = []
+        self._end = -1
+        self._kind = 0
+        self._first: frozenset[Tag] = frozenset()
+        self._rest: frozenset[Tag] | None = None
+
+    def take(self, number: int, place: Place, page: "tifffile.TiffPage") -> set[int]:
+        """Take the next page, and return the codes of its tags; InputError for a page that is cut."""
+        if place.plane:
+            last = self.found[-1]
+            stk = bool(page.tags.get(STK[0]) or page.tags.get(STK[1]))
+            self.found[-1] = Run(last.first, last.count + 1, not stk, last.alone)
+            return set()
+        tags = frozenset(tags_of(page))
+        codes = {tag.code for tag in tags}
+        lies = page.is_final and not page.is_tiled and not is_looked_up(page) and page.imagedepth == 1
+        same = self._rest == tags if self._rest is not None else tags <= self._first
+        follows = lies and page.dataoffsets[0] == self._end and page.hash == self._kind
+        if follows and same and not codes & {EXIF, GPS}:
+            last = self.found[-1]
+            if self._rest is None:
+                self._rest = tags
+            alone = frozenset(tag.code for tag in self._first - self._rest)
+            self.found[-1] = Run(last.first, last.count + 1, False, alone)
+        else:
+            self.found.append(Run(number))
+            self._first, self._rest = tags, None
+        self._kind = page.hash
+        self._end = page.dataoffsets[0] + page.nbytes if lies else -1
+        return codes
+
+
 @dataclass(frozen=True, eq=False)
 class Survey:
     """The contents of the pages of a stack, and how they lie in the file.
 
     Attributes:
-        places: Where each page is.
-        selection: What the user says of them.
         kinds: The parts of each kind of page.
         kind_of: The number of the kind of each page.
         runs: How the pages are written.
         channels: For each channel of a series, the page and part of each picture that is to be denoised.
         nbytes: The largest number of bytes that the pages take in a file like their own.
-        remarks: What there is to say of them, a line each.
     """
 
     places: Sequence[Place]
@@ -81,14 +130,6 @@ def surveyed(
 ) -> Survey:
     """Check all pages, and return what is on them and how they lie.
 
-    Args:
-        stream: The file.
-        name: What messages call it.
-        places: Where its pages are.
-        axes: The axes of each series.
-        selection: What the user says of it.
-        page_at: Gives the page of a number, checked.
-
     Raises:
         InputError: A page, which is named, is not supported or cut.
         UsageError: The user names pages or channels that the file has not.
@@ -100,7 +141,7 @@ def surveyed(
     channels: dict[Key, list[tuple[int, int]]] = {}
     changes = _Changes()
     total = 0
-    runs = Runs()
+    runs = _Runs()
     for number, place in enumerate(places):
         with images.decoding(page_called(name, number)):
             page = page_at(number)
@@ -128,15 +169,7 @@ def surveyed(
 
 @dataclass(eq=False)
 class _Changes:
-    """The differences of a result from its file besides the noise, collected page by page, for `remarks`.
-
-    Attributes:
-        lossy: Names of compressions that lose detail.
-        unwritten: Names of compressions that are read and not written.
-        left_out: Names of makers whose tags are left out.
-        has_bits: Whether a page of black and white alone is left as it is.
-        is_coloured: Whether colours are looked up in a table.
-    """
+    """The differences of a result from its file besides the noise, collected page by page, for `remarks`."""
 
     lossy: set[str] = field(default_factory=set)
     unwritten: set[str] = field(default_factory=set)

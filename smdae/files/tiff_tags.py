@@ -13,14 +13,13 @@ import re
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
+from xml.sax.saxutils import escape
 
 from smdae.errors import InputError
 from smdae.files.marks import TAG as MARK
 
 if TYPE_CHECKING:
     import tifffile
-
-__all__ = ["EXIF", "Tag", "extra", "kept", "nested", "renamed", "retyped", "shaped", "tags_of"]
 
 DESCRIPTION = 270
 EXIF, GPS, INTEROPERABILITY = 34665, 34853, 40965
@@ -45,7 +44,6 @@ class Tag:
     """One entry of a directory.
 
     Attributes:
-        code: The number of the tag.
         type: The type of its values, as TIFF numbers types.
         value: The bytes of its values, as they lie in the file.
     """
@@ -78,13 +76,7 @@ def tags_of(page: "tifffile.TiffPage") -> list[Tag]:
 
 
 def kept(tags: list[Tag], strip: bool, retyped: bool) -> list[Tag]:
-    """Return the tags that a page is written with.
-
-    Args:
-        tags: All of its tags.
-        strip: Whether words, dates and places are left out.
-        retyped: Whether its samples get another type.
-    """
+    """Return the tags that a page is written with, if its samples get another type, or words and dates are left out."""
     some = [tag for tag in tags if tag.code not in POINTING and not (retyped and tag.code in (*LENGTHS, 339))]
     if not strip:
         return some
@@ -116,15 +108,9 @@ def extra(tags: list[Tag], samples: int, unsigned: bool, alone: frozenset[int]) 
 
 
 def nested(stream: BinaryIO, page: "tifffile.TiffPage", code: int, at: int) -> bytes | None:
-    """Return the bytes of the directory that a tag of a page points to, for another place in a file.
+    """Return the directory below a page, EXIF or GPS, for another place `at` in a file; None if missing or broken.
 
     None is returned if the tag is missing, or the directory broken.
-
-    Args:
-        stream: The file.
-        page: The page.
-        code: `EXIF` or `GPS`.
-        at: The place.
     """
     tag = page.tags.get(code)
     if tag is None:
@@ -185,7 +171,7 @@ def renamed(description: bytes, before: str, after: str) -> bytes:
     """
     if b"<OME" not in description[:4096] or before == after:
         return description
-    old, new = (_escaped(name).encode() for name in (before, after))
+    old, new = (escape(name, {'"': "&quot;"}).encode() for name in (before, after))
     return re.sub(rb'(FileName=")%s(")' % re.escape(old), lambda match: match[1] + new + match[2], description)
 
 
@@ -204,9 +190,3 @@ def retyped(description: bytes, depth: str) -> bytes:
 def shaped(letters: str, shape: tuple[int, ...]) -> Tag:
     """Return a description of the axes of a file in the form of tifffile, for files without another."""
     return Tag(DESCRIPTION, 2, json.dumps({"shape": list(shape), "axes": letters}).encode() + b"\0")
-
-
-def _escaped(text: str) -> str:
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
-        text = text.replace(character, entity)
-    return text

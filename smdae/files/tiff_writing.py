@@ -18,13 +18,11 @@ import numpy as np
 from smdae.errors import OutputError
 from smdae.files.tiff_codec import NONE, codec_of
 from smdae.files.tiff_pages import MASK, MINISBLACK, RGB, YCBCR, colours_of
-from smdae.files.tiff_runs import Run
+from smdae.files.tiff_survey import Run
 from smdae.files.tiff_tags import DESCRIPTION, EXIF, GPS, Tag, extra, kept, nested, renamed, retyped, shaped, tags_of
 
 if TYPE_CHECKING:
     import tifffile
-
-__all__ = ["MAX_BYTES", "Style", "written"]
 
 MAX_BYTES = 2**32 - 2**24
 SIDE = 16  # pixels, of which sides of tiles are multiples
@@ -36,10 +34,7 @@ class Style:
 
     Attributes:
         depth: The type of its samples; None for that of the source.
-        strip: Whether words, dates and places are left out.
-        axes: The axes that the file is then given.
         names: The name of the source and that of the result.
-        is_big: Whether it is a BigTIFF.
         words: Returns, once all pages are written, the line about the model to write into the file; None for none.
         is_unchanged: Returns, once all pages are written, whether the result is to be a copy of its source.
     """
@@ -89,18 +84,12 @@ def written(
                     rest = (next(samples) for _ in range(run.count - 1))
                     data = (array.reshape(shape) for array in chain([first], rest))
                     del first
-                    writer.write(
-                        data, shape=(run.count, *shape), dtype=_dtype(page, style), truncate=run.is_single, **given
-                    )
+                    dtype = np.dtype(style.depth or page.dtype)
+                    writer.write(data, shape=(run.count, *shape), dtype=dtype, truncate=run.is_single, **given)
     except (struct.error, ValueError) as error:
         if "too large" in str(error) or isinstance(error, struct.error):
             raise OutputError("the result is larger than the 4 GB that a TIFF can hold", "write .npy") from error
         raise
-
-
-def _dtype(page: "tifffile.TiffPage", style: Style) -> np.dtype:
-    assert page.dtype is not None
-    return np.dtype(style.depth or page.dtype.name)
 
 
 def _arguments(

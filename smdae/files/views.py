@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-__all__ = ["film", "heat_map", "sheet", "still"]
-
 SECONDS = 4.0  # of a film, about
 LAST = 1.5  # seconds that the last frame stays
 SHOWN = 12  # frames on a sheet, at most

@@ -19,9 +19,8 @@ from smdae.files.eight_bit import QUALITY
 from smdae.files.exif import stripped
 from smdae.files.formats import FORMATS
 from smdae.files.marks import CHUNK
+from smdae.files.parts import Rewriting
 from smdae.files.picture import Metadata
-
-__all__ = ["parts_of_webp"]
 
 HEAD = 16  # bytes of a frame, before its chunks
 PIXELS = (b"ALPH", b"VP8 ", b"VP8L")
@@ -29,12 +28,7 @@ HAS_EXIF, HAS_XMP, HAS_ALPHA = 8, 4, 16  # flags of VP8X
 
 
 def parts_of_webp(data: bytes) -> Animation | None:
-    """Return the frames of an animated WebP; None for a single picture.
-
-    Raises:
-        InputError: The animation is damaged, or has too many frames.
-        MemoryLimitError: The canvas takes more memory than there is.
-    """
+    """Return the frames of an animated WebP; None for a single picture."""
     if data[12:16] != b"VP8X" or b"ANMF" not in data:
         return None
     found = list(_chunks(data, 12))
@@ -93,22 +87,20 @@ def _decoded(size: tuple[int, int], frame: bytes) -> np.ndarray:
     return np.asarray(image.convert("RGBA"))
 
 
-def _rewritten(
-    found: Sequence[tuple[bytes, bytes]], pixels: Sequence[np.ndarray | None], quality: int | None, strip: bool
-) -> bytes:
+def _rewritten(found: Sequence[tuple[bytes, bytes]], pixels: Sequence[np.ndarray | None], how: Rewriting) -> bytes:
     """Return the file with other pixels in its frames."""
     made, number = list[tuple[bytes, bytes]](), 0
     for kind, payload in found:
         if kind == b"ANMF":
             new = pixels[number]
-            if new is None and quality is not None:
+            if new is None and how.quality is not None:
                 new = _decoded((_three(payload, 6) + 1, _three(payload, 9) + 1), payload)
-            made.append((kind, payload if new is None else _frame(payload, new, quality)))
+            made.append((kind, payload if new is None else _frame(payload, new, how.quality)))
             number += 1
-        elif kind == b"EXIF" and strip:
+        elif kind == b"EXIF" and how.strip:
             upright = stripped(Metadata(exif=payload)).exif
             made += [] if upright is None else [(kind, upright)]
-        elif kind != CHUNK and not (kind == b"XMP " and strip):
+        elif kind != CHUNK and not (kind == b"XMP " and how.strip):
             made.append((kind, payload))
     kinds = {kind for kind, _ in made}
     flags = made[0][1][0] & ~(0 if b"EXIF" in kinds else HAS_EXIF) & ~(0 if b"XMP " in kinds else HAS_XMP)

@@ -24,8 +24,6 @@ try:
 except ImportError:  # as on Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["refuse_folder", "whole_folder"]
-
 
 def refuse_folder(path: Path, *, overwrite: bool, may_go: Callable[[Path], bool]) -> None:
     """Raise OutputError, before any work, where `whole_folder` would be refused.

@@ -37,8 +37,6 @@ try:
 except ImportError:  # without locks, files of dead processes cannot be recognised, and stay
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["clear", "whole", "whole_file", "write"]
-
 LINK_UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
 CLOSED = -1
 PIECE = 1 << 20  # bytes, that are copied at once

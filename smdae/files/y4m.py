@@ -19,8 +19,6 @@ import numpy as np
 from smdae.errors import InputError
 from smdae.files.picture import check_size
 
-__all__ = ["ENDING", "MAGIC", "Header", "Readable", "encoded", "exactly", "frames", "is_video", "read_header"]
-
 ENDING = ".y4m"
 MAGIC = b"YUV4MPEG2"
 FRAME = b"FRAME"
@@ -46,11 +44,7 @@ class Header:
 
     Attributes:
         line: The line itself, with its end.
-        width: The width of the picture in pixels.
-        height: The height of the picture in pixels.
-        bits: The bits of a sample.
         shapes: Height and width of each plane: Y, Cb and Cr if there are, alpha if there is.
-        has_alpha: Whether the last plane is alpha.
         is_interlaced: Whether every second row of a frame is of another time.
     """
 

@@ -19,8 +19,6 @@ from smdae.files.ome_metadata import METADATA
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["any_within", "chunks_there", "fill_of", "grid_of", "refuse_sparse"]
-
 FREE_CHUNKS = 1 << 16  # that may be missing: what is empty is left out
 SPARSEST = 64  # chunks of more, of which one must be there: a few numbers could promise any number of them
 KEY = re.compile(r"(?:c[./])?\d+(?:[./]\d+)*")
@@ -48,13 +46,7 @@ def chunks_there(array: "zarr.Array[Any]", folder: Path) -> np.ndarray:
 
 
 def any_within(there: np.ndarray, grid: Sequence[int], part: Sequence[slice]) -> bool:
-    """Return whether a chunk that is there overlaps a part of an array.
-
-    Args:
-        there: As `chunks_there` returns it.
-        grid: The shape of a chunk.
-        part: A range along each axis, with a start and a stop.
-    """
+    """Return whether a chunk that is there, as by `chunks_there`, overlaps a part, a range along each axis."""
     cells = (slice(own.start // n, -(-own.stop // n)) for own, n in zip(part, grid, strict=True))
     return bool(there[tuple(cells)].any())
 

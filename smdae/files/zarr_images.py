@@ -35,8 +35,6 @@ from smdae.files.zarr_chunks import any_within, chunks_there, grid_of, refuse_sp
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["Image", "array_of", "images_of"]
-
 LEAST_AXES, MOST_AXES = 2, 5
 ALONE = ("",)  # levels of an array that is an image by itself, which is that folder
 MOST_COLOURS = 4  # along a last axis that is not one of columns
@@ -55,7 +53,6 @@ class Image:
         levels: The folders of its arrays below the group, the largest first.
         channel_axis: The number of the axis of channels; None if there is none.
         array: The first level.
-        root: The volume's folder.
     """
 
     place: Path

@@ -1,11 +1,13 @@
 """The pipeline: pictures from file to file, one or many; and the files of a fit or a comparison.
 
-It knows no terminal: messages go to the `Messages` object in its `Options`.
+It knows no terminal: messages go to the `Messages` object in its `Options`. Everywhere `options` are these, `name` is
+what messages call a file, `model_for` returns the model for a picture, and `watch` is called with the number of tiles,
+steps or pages done and with their total.
 
 options, extras        the settings for each picture, and the files to write beside its result
 selection, places      which pictures there are, and where their results go
 picture_names          what names of files say
-rehearsal              the plan that --dry-run prints
+replacing              what results replace, and the plan that --dry-run prints
 one_picture            the work on one file: `worker` returns a function that does one job
 one_raw, one_fits, one_volume, one_stream, several, stacked
                        the same for files that are not a single picture
@@ -18,8 +20,8 @@ batch                  many files, several at once
 peers, sharing         many files, in several processes
 messages               receivers of messages
 summary, records       the report on a result: in words, and as JSON
-self_checks, measured  checks of a result without a clean picture, and its distance from one
-report                 the report as a page, with report_view, report_page and report_style
+measured               the distance of pictures from a clean one
+report                 the report as a page, with report_page and report_style
 picture_description    the description of pictures for `info`, with special_files, model_description,
                        profile_description and noise_chart for other files, models and noise
 card, fit_files        the model file, log and state of a fit

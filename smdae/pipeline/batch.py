@@ -29,8 +29,6 @@ from smdae.pipeline.sharing import Outcome, shared
 if TYPE_CHECKING:
     from smdae.files.extent import Need
 
-__all__ = ["Batch", "Stopped", "parallel_jobs"]
-
 ALONE = Peers()
 MEMORY_SHARE = 0.5  # of the available memory that pictures may take together
 WORK_BYTES = 512 << 20  # memory that the work on one picture takes at most, besides its pixels
@@ -96,16 +94,12 @@ class Batch:
 
     Attributes:
         jobs: The pictures; those to be skipped are only reported.
-        work: Does one job, and returns its record.
         report: Called with each record, in the order of the jobs.
         shown: Returns the context in which a job is done, which shows that it is under way.
-        parallel: The number of jobs done at once.
-        fail_fast: Whether to end at the first failure.
         peers: The processes that share the jobs; only the first of them reports.
         stop: Set when work still under way may be given up; work that checks it raises Stopped.
         remark: One more line to say at the end; None for none.
         is_single: Whether there is only one picture in all, whose failure is raised as it is.
-        messages: The receiver of messages.
     """
 
     jobs: Sequence[Job]

@@ -7,8 +7,6 @@ if TYPE_CHECKING:
     from smdae.fitting import Prepared
     from smdae.fitting.loop import Report
 
-__all__ = ["CLEAN", "VARYING", "card_of", "is_too_uncertain", "line_of", "of_noise", "shortfalls"]
-
 MAX_BELOW_WIENER = 0.05  # dB
 MAX_PSNR_ERROR = 1.0  # dB, standard error of an estimated PSNR that is shown
 CLEAN, VARYING = "the clean density", "the density with noise that depends on brightness"  # values of `score_of`
@@ -17,10 +15,7 @@ CLEAN, VARYING = "the clean density", "the density with noise that depends on br
 def card_of(prepared: "Prepared", wiener: float | None, stopped_by: str) -> dict[str, Any]:
     """Return the card of a fitted model: its settings, the images, and its PSNR in dB on those held out.
 
-    Args:
-        prepared: The fit.
-        wiener: The PSNR of the linear Wiener filter on the held-out images, in dB; None if it was not measured.
-        stopped_by: What ended the fit.
+    That of the linear Wiener filter is given, None where it was not measured.
     """
     from smdae import __version__
     from smdae.fitting.validation import NoisyCrops

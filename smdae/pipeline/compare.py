@@ -28,8 +28,6 @@ from smdae.pipeline.compared import begun
 from smdae.pipeline.model_choice import load_denoiser
 from smdae.protocols import ImageScoreModel, offers
 
-__all__ = ["Compared", "compare"]
-
 Row = dict[str, str | bool | int | float | None]
 
 

@@ -12,8 +12,6 @@ from smdae.comparing.parts import PARTS
 from smdae.comparing.record import LeftOut, Record
 from smdae.errors import OutputError
 
-__all__ = ["Comparison", "begun"]
-
 # Settings that a run must share with an earlier one to resume it; other settings only add to the report.
 FIXED = ("sigma", "target", "patches", "patch_size", "hidden", "batch", "max_steps", "lr", "seed", "contest")
 
@@ -49,11 +47,7 @@ def begun(contest: Contest, plan: Plan, target: str | None, left_out: tuple[Left
 
 
 def _taken_over(record: Record, plan: Plan, folder: Path) -> Record:
-    """Return the record with the parts of an earlier run in the folder that have the same settings.
-
-    Raises:
-        OutputError: The earlier run compared something else.
-    """
+    """Return the record with the parts of an earlier run in the folder that have the same settings."""
     before = report_folder.earlier(folder)
     ours, theirs = ({name: r.settings.get(name) for name in FIXED} for r in (record, before))
     for name, now in ours.items():
@@ -75,9 +69,6 @@ class Comparison:
 
     Attributes:
         contest: What all fits have in common.
-        plan: What is compared.
-        record: The figures so far.
-        folder: Where the report goes.
         courses: Fits that are there already.
         is_begun: Whether anything was written.
         diverged: The objective of each fit that diverged.

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.denoising.task import Task
 
-__all__ = ["Extras", "encoded_extras", "refuse", "refuse_for", "sampling", "targets"]
-
 MAX_SAMPLES, MAX_COMPONENTS = 1000, 100
 MAPS = (".png", ".tif", ".tiff", ".npy")
 FILMS = (".gif", ".png")
@@ -29,11 +27,8 @@ class Extras:
     """The files to write beside the result.
 
     Attributes:
-        samples: The number of samples of the posterior.
         steps: Where the path from noise to image goes: a GIF, a PNG with all its steps, or a folder; None for nowhere.
-        folder: Whether `steps` is a folder.
         uncertainty: Where the standard deviation of each pixel goes; None for nowhere.
-        components: The number of principal components of the posterior.
     """
 
     samples: int = 0
@@ -160,18 +155,6 @@ def encoded_extras(
     watch: Watch,
 ) -> Iterator[tuple[Path, bytes]]:
     """Compute the extras, and yield the path and the bytes of each file; nothing is written.
-
-    Args:
-        extras: The files that are asked for.
-        job: The picture, and where its result goes.
-        task: The task of denoising it.
-        mean: The pixels that the task gave.
-        judgement: The estimate of their quality; None if there is none.
-        frames: The pixels before the first step and after each.
-        encode: Encodes pixels like the task's as a file like the result.
-        orientation: The EXIF orientation of the picture: what is to be looked at is turned as viewers turn it.
-        device: The device that the model is on.
-        watch: Called with the number of steps done, and with their total.
 
     Raises:
         UsageError, DivergedError, MemoryLimitError: As `run_task` and `principal_components`.

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from smdae.fitting import Prepared
     from smdae.fitting.state import State
 
-__all__ = ["Files", "beside", "claimed", "keep", "read_state"]
-
 MAX_STATE = 1 << 36  # bytes
 
 
@@ -72,12 +70,7 @@ class Files:
     """The files of a fit, claimed so that no other process writes them.
 
     Attributes:
-        model: The path of the model.
-        state: The path of the state.
-        log: The path of the log.
-        overwrite: Whether existing files may be overwritten.
         found: Numbers that identify the model file that existed at the start; None if there was none.
-        descriptor: The descriptor of the open log.
     """
 
     model: Path
@@ -106,11 +99,7 @@ class Files:
         self._cut(good)
 
     def log_line(self, figures: dict[str, Any]) -> None:
-        """Append one line to the log, whole or not at all.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
+        """Append one line to the log, whole or not at all; OutputError if it cannot be written."""
         from smdae.files.refusals import refusals
 
         line = memoryview(json.dumps(figures).encode() + b"\n")

@@ -5,27 +5,17 @@ PSNR and SSIM are those of `denoising.metrics`: clipped to black and white, over
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from smdae.errors import InputError, SmdaeError
 from smdae.files.corpus import refuse_other_white
+from smdae.files.picture import Picture
 from smdae.pipeline.reading import like, measurable
-
-if TYPE_CHECKING:
-    from smdae.files.picture import Picture
-
-__all__ = ["measured"]
 
 
 def measured(
     files: list[Path], reference: Path, white: float | None
 ) -> Iterator[tuple[Path, tuple[float, float] | SmdaeError]]:
     """Yield each file with its PSNR in dB and SSIM, or with the error that kept it from being measured.
-
-    Args:
-        files: The pictures to measure.
-        reference: The clean picture of the same scene.
-        white: The value of white in float pictures; None for 1.
 
     Raises:
         InputError: The reference cannot be read, or floats hold NaN or infinity.
@@ -50,7 +40,7 @@ def measured(
         )
 
 
-def _white(picture: "Picture", white: float | None, file: Path) -> float:
+def _white(picture: Picture, white: float | None, file: Path) -> float:
     """Return the value of white in a picture; what is given is that of floats.
 
     Raises:

@@ -11,8 +11,6 @@ from typing import Any, Protocol
 
 from smdae.errors import SmdaeError
 
-__all__ = ["SILENT", "Line", "Messages", "Put", "to_stdout", "write_all"]
-
 # The kind of a message (error, warning, note, detail, short or long) and its text. A note in two forms is two lines:
 # the short one is for a terminal, the long one for all else.
 Line = tuple[str, str]
@@ -53,17 +51,10 @@ class Messages(Protocol):
 class _Silent:
     """A receiver that drops all messages."""
 
-    def note(self, text: str, now: bool = False, short: str | None = None) -> None:
+    def note(self, *_: Any, **__: Any) -> None:
         """Say nothing."""
 
-    def detail(self, text: str) -> None:
-        """Say nothing."""
-
-    def warn(self, text: str) -> None:
-        """Say nothing."""
-
-    def failure(self, error: SmdaeError) -> None:
-        """Say nothing."""
+    detail = warn = failure = say = note
 
     def is_verbose(self) -> bool:
         """Return False: details are not shown."""
@@ -73,12 +64,7 @@ class _Silent:
         """Keep no lines."""
         return nullcontext([])
 
-    def overheard(self) -> AbstractContextManager[list[Line]]:
-        """Keep no lines."""
-        return nullcontext([])
-
-    def say(self, lines: Sequence[Line]) -> None:
-        """Say nothing."""
+    overheard = held
 
 
 SILENT: Messages = _Silent()

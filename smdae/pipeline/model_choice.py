@@ -14,16 +14,6 @@ if TYPE_CHECKING:
 
     from smdae.files.picture import Picture
 
-__all__ = [
-    "ModelFor",
-    "bytes_per_pixel",
-    "choose",
-    "load_denoiser",
-    "mention_fitted",
-    "placed",
-    "telling_of_variable",
-]
-
 ModelFor = Callable[["Picture"], Any]  # returns the model that a picture is denoised with
 
 VARIABLE = "SMDAE_MODEL"
@@ -84,12 +74,7 @@ def mention_fitted(model: str | None, fast: bool, messages: Messages) -> None:
 
 @contextmanager
 def telling_of_variable(model: str | None, fast: bool) -> Iterator[None]:
-    """Let each ModelError within the context begin with $SMDAE_MODEL, if that is what names the model.
-
-    Args:
-        model: The model that the user named; None for none.
-        fast: Whether the small bundled one is used.
-    """
+    """Let each ModelError within the context begin with $SMDAE_MODEL, if that is what names the model."""
     try:
         yield
     except ModelError as error:

@@ -5,8 +5,6 @@ from typing import Any
 
 from smdae.pipeline.card import is_too_uncertain, of_noise
 
-__all__ = ["lines", "record", "short"]
-
 INDENT = "  "
 CHANNELS = {1: "gray", 3: "colour"}
 # What a card says beyond the first lines: its entry, and the words before it.

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from smdae.noise import Noise
     from smdae.pipeline.picture_noise import PictureNoise
 
-__all__ = ["COLUMNS", "chart", "correlation", "curve", "curve_of", "number"]
-
 COLUMNS, ROWS = 48, 9  # of a chart, in characters
 AXIS_ENDS = (1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10)  # times a power of ten
 DARKEST, BRIGHTEST = 0.001, 0.999  # quantiles of the values of a picture, between which its noise is drawn
@@ -34,12 +32,9 @@ def curve(noise: "Noise", low: float, high: float) -> tuple[list[float], list[fl
 def curve_of(found: "PictureNoise", factor: float, offset: float) -> tuple[list[float], list[float]]:
     """Return COLUMNS brightnesses of a picture, and the standard deviation of its noise at each, in a unit of display.
 
-    They go from its darkest to its brightest values, but for one in a thousand at either end.
+    In that unit black is `offset`, and white `factor` above it.
 
-    Args:
-        found: The noise.
-        factor: The value of white less that of black, in that unit.
-        offset: The value of black in that unit.
+    They go from its darkest to its brightest values, but for one in a thousand at either end.
     """
     import numpy as np
 
@@ -57,11 +52,9 @@ def correlation(grain: Sequence[Sequence[float]]) -> str:
 
 
 def chart(x: Sequence[float], y: Sequence[float]) -> list[str]:
-    """Return the chart of a curve as lines of plain text: its axis begins at 0, and each column has a star.
+    """Return the chart of a curve, y >= 0 at 3 or more evenly spaced x, as lines of plain text, with a star a column.
 
-    Args:
-        x: The evenly spaced positions of the columns, at least 3.
-        y: The value at each, not negative.
+    Its axis begins at 0.
     """
     top = _axis_end(max(y))
     height = [round((ROWS - 1) * value / top) for value in y]

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from smdae.estimation.estimate import Kind
     from smdae.noise import Noise
 
-__all__ = ["noise_named", "profile", "saved"]
-
 MAX_BYTES = 1 << 20  # of a profile
 
 
@@ -55,11 +53,7 @@ def profile(text: str, label: str) -> str:
 
 
 def saved(noise: "Noise", name: str) -> bytes:
-    """Return the profile of the noise of a picture, as a YAML file in bytes.
-
-    Args:
-        noise: The noise, in the unit of the picture.
-        name: What messages call the picture.
+    """Return the profile of noise in the unit of its picture, which messages call `name`, as a YAML file in bytes.
 
     Raises:
         InputError: There is no noise.

@@ -1,73 +1,56 @@
 """The work on one FITS file: its images and cubes are denoised plane by plane; all else is copied."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from smdae.errors import OutputError
+from smdae.files import fits, packing
+from smdae.files.fits import Image
+from smdae.files.picture import Picture
+from smdae.files.writing import whole
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_names import parted_name
-from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared, refuse_unit
+from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared, refuse_unit
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called, refuse_misnamed
 from smdae.pipeline.records import estimates, record_of, words_of
 from smdae.pipeline.replacing import refuse_result
-from smdae.pipeline.shared_noise import with_shared_noise
+from smdae.pipeline.shared_noise import Numbered, with_shared_noise
 from smdae.pipeline.summary import summarise
 from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-    from smdae.files.fits import Image
-    from smdae.files.picture import Picture
-
-__all__ = ["FitsPlanes", "one_fits"]
 
 
-@dataclass(frozen=True, eq=False)
-class FitsPlanes:
-    """The planes of an image as pictures."""
+def planes_of(image: "Image", file: BinaryIO) -> Numbered:
+    """Return the planes of an image as pictures; a page raises InputError where the file is damaged."""
 
-    image: "Image"
-    file: BinaryIO
-
-    def __len__(self) -> int:
-        return self.image.count
-
-    def page(self, number: int, /) -> "Picture":
-        """Return the plane of a number, counted from 0; raise InputError if the file is damaged there."""
-        from smdae.files.picture import Picture
-
-        values = self.image.plane(self.file, number)
+    def page(number: int) -> Picture:
+        values = image.plane(file, number)
         return Picture(values, 1.0, "TIFF", is_finite=bool(np.isfinite(values).all()))
+
+    return Numbered(image.count, page)
 
 
 def one_fits(
     job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
-    """Denoise a FITS file, write the result, and return its JSON record.
-
-    Raises:
-        UsageError: An option does not go with FITS files.
-        InputError: The file is damaged or has no image, or the extra that reads it is not installed.
-        OutputError: The result cannot be written.
-        MemoryLimitError: It takes more memory than there is.
-    """
+    """Denoise a FITS file, write the result, and return its JSON record."""
     from smdae.denoising.pages import is_blank
-    from smdae.files import fits, packing
-    from smdae.files.writing import whole
 
     _refuse(options)
     name = called(job)
     origin = origin_of(job, options.messages)
     options = replace(options, mend=False)
-    found: list[PictureNoise] = []
+    found: list[NoiseFacts] = []
     judged: list[Judgement | None] = []
     changed: set[int] = set()
     with fits.opened(job.source if data is None else data, name) as file:
@@ -78,11 +61,13 @@ def one_fits(
             raise OutputError(f"a FITS file stays one, and is not written as '{target}'", hint)
         if job.target != STREAM and not options.will_make(job.target.parent):
             refuse_result(job, options.overwrite)
-        model = model_for(FitsPlanes(file.images[0], file.file).page(0))
-        refuse_unit(FitsPlanes(file.images[0], file.file).page(0), options, name)
+        first = planes_of(file.images[0], file.file).page(0)
+        model = model_for(first)
+        refuse_unit(first, options, name)
+        del first
 
         def results(image: "Image") -> Iterator[np.ndarray]:
-            planes = FitsPlanes(image, file.file)
+            planes = planes_of(image, file.file)
             is_cube = image.count > 1
             shares = is_cube and is_noise_shared(model, options)
             shared = with_shared_noise(planes, model, options, name) if shares else options
@@ -94,7 +79,7 @@ def one_fits(
                     yield page.pixels
                     continue
                 outcome = denoised(page, model, shared, None, name, judging=not is_cube)
-                found.append(outcome.found)
+                found.append(outcome.found.facts())
                 judged.append(outcome.judgement)
                 changed.update([image.number] if outcome.task is not None else [])
                 yield outcome.picture.pixels
@@ -130,13 +115,10 @@ def _is_alike(job: Job) -> bool:
 def _refuse(options: Options) -> None:
     """Raise UsageError for options that do not go with FITS files."""
     asked = {
-        "--reference": options.reference,
-        "--mask": options.mask,
         "--save-noise": options.profile,
-        options.extras.option: options.extras.some,
         "--quality": options.quality and not options.many,
         "--bit-depth": options.depth,
         "--linear": options.linear,
         options.selection.option: options.selection.some,
     }
-    refuse_options(asked, "FITS files")
+    refuse_options(options, asked, "FITS files")

@@ -9,32 +9,42 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from smdae.errors import InputError, UsageError
+from smdae.files import fits, images, ome_metadata, parts, raw, stack
 from smdae.files.corpus import refuse_other_white
+from smdae.files.images import encode
+from smdae.files.marks import marked
+from smdae.files.orientation import orientation_of
+from smdae.files.picture import Picture
+from smdae.files.stack import rewritten
+from smdae.files.y4m import is_video
 from smdae.pipeline.extras import encoded_extras, targets
 from smdae.pipeline.model_choice import ModelFor, choose, load_denoiser, mention_fitted, placed, telling_of_variable
 from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.one_volume import one_volume
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import Outcome, denoised
-from smdae.pipeline.picture_noise import PictureNoise, refuse_unit
+from smdae.pipeline.picture_noise import refuse_unit
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import beside, origin_of, put_bytes
 from smdae.pipeline.reading import bare, called, like, read_picture, within_memory
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
 from smdae.pipeline.replacing import refuse_place
 from smdae.pipeline.result_format import kind_of, warn_of_look
-from smdae.pipeline.self_checks import self_checked
 from smdae.pipeline.stacked import denoise_stack
 from smdae.pipeline.summary import say_remarks, summarise
 from smdae.progress import Watch
 
 if TYPE_CHECKING:
-    from smdae.files.picture import Picture
+    from smdae.denoising.selfchecks import SelfChecks
+    from smdae.denoising.task import Task
 
+CHECKED = 256  # pixels a side, from the middle, that self-checks are made on
+# Denoises a file, writes the result, and returns its JSON record. Raises UsageError for an option that does not go with
+# such files, InputError for a damaged file or without the extra that reads it, OutputError, and MemoryLimitError.
 Work = Callable[[Job, Options, ModelFor, Watch | None, bytes | None], dict[str, Any]]
-
-__all__ = ["worker"]
 
 
 def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict[str, Any]]:
@@ -42,15 +52,11 @@ def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict
 
     Threads may share it: a model is loaded once. It raises a SmdaeError if the picture cannot be read, denoised or
     written.
-
-    Args:
-        options: The settings for all pictures.
-        watch: Called with the number of tiles or steps done, and with their total.
     """
     loaded: dict[str, Any] = {}
     lock = Lock()
 
-    def model_for(picture: "Picture") -> Any:
+    def model_for(picture: Picture) -> Any:
         from smdae.device import find, taken
 
         where = find(options.device, options.local)
@@ -70,8 +76,6 @@ def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict
             return loaded[name]
 
     def work(job: Job) -> dict[str, Any]:
-        from smdae.files import images, ome_metadata
-        from smdae.files.y4m import is_video
         from smdae.pipeline.one_stream import streamed
 
         with within_memory(called(job)):
@@ -96,7 +100,6 @@ def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict
 
 def _work_on(job: Job, options: Options, data: bytes | None) -> Work:
     """Return the function that denoises files of this kind."""
-    from smdae.files import fits, parts, raw, stack
     from smdae.pipeline.one_fits import one_fits
     from smdae.pipeline.one_raw import one_raw
     from smdae.pipeline.several import denoise_parts
@@ -138,29 +141,26 @@ def _single(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
     result, found = outcome.picture, outcome.found
     if options.report is not None:
         options.report.show(str(job.source), picture, result, found)
-    profile = [] if options.profile is None else [(options.profile, _profile(found, job))]
+    profile = [] if options.profile is None else [(options.profile, saved(found.in_unit, called(job)))]
     extra = _extra(job, outcome, options, kind, watch) if options.extras.some else []
     whole = _encoded(job, picture, outcome, kind, model, options, data)
     with beside([*extra, *profile], options.overwrite_beside, origin and replace(origin, is_target=False)):
         put_bytes(job, whole, options.overwrite, origin, options.stdout)
-    summarise({"": [found]}, [outcome.judgement], model, job, options)
-    record = record_of(job, model, [found], precisions(outcome, model)) | estimates([outcome.judgement])
+    facts = [found.facts()]
+    summarise({"": facts}, [outcome.judgement], model, job, options)
+    record = record_of(job, model, facts, precisions(outcome, model)) | estimates([outcome.judgement])
     if extra:
         record["beside"] = [str(path) for path, _ in extra]
     if options.checks:
-        checks = outcome.task and self_checked(outcome.task)  # None if memory does not suffice
+        checks = outcome.task and _self_checked(outcome.task)  # None if memory does not suffice
         record["selfchecks"] = checks and asdict(checks)
     return record if clean is None else record | _measured(clean, picture, result, options)
 
 
 def _encoded(
-    job: Job, picture: "Picture", outcome: Outcome, kind: str, model: Any, options: Options, data: bytes | None
+    job: Job, picture: Picture, outcome: Outcome, kind: str, model: Any, options: Options, data: bytes | None
 ) -> bytes:
     """Return the bytes of the result; those of the input itself if nothing changed."""
-    from smdae.files.images import encode
-    from smdae.files.marks import marked
-    from smdae.files.stack import rewritten
-
     result = outcome.picture
     is_unchanged = result.pixels is picture.pixels and kind == picture.format
     if is_unchanged and options.quality is None and not options.strip:
@@ -174,7 +174,7 @@ def _encoded(
     return whole if outcome.task is None or options.strip else marked(whole, kind, words_of(model))
 
 
-def _measured(clean: "Picture", noisy: "Picture", result: "Picture", options: Options) -> dict[str, float]:
+def _measured(clean: Picture, noisy: Picture, result: Picture, options: Options) -> dict[str, float]:
     """Return the entries of the record about PSNR and SSIM, measured against a clean picture."""
     from smdae.denoising.metrics import psnr_and_ssim
 
@@ -185,18 +185,8 @@ def _measured(clean: "Picture", noisy: "Picture", result: "Picture", options: Op
     return figures
 
 
-def _profile(found: PictureNoise, job: Job) -> bytes:
-    """Return the profile of the noise of a picture, in the picture's unit."""
-    from smdae.denoising.pages import unscaled
-
-    return saved(unscaled(found.noise, found.prepared.scale), called(job))
-
-
 def _extra(job: Job, outcome: Outcome, options: Options, kind: str, watch: Watch | None) -> list[tuple[Path, bytes]]:
     """Return the path and the bytes of each file to write beside the result; raise InputError if nothing was done."""
-    from smdae.files.images import encode
-    from smdae.files.orientation import orientation_of
-
     if outcome.task is None or outcome.finished is None:
         raise InputError(
             f"nothing was taken out of '{job.source}', so there are no extras",
@@ -216,3 +206,30 @@ def _extra(job: Job, outcome: Outcome, options: Options, kind: str, watch: Watch
         watch=watch or (lambda done, of: None),
     )
     return list(extras)
+
+
+def _self_checked(task: "Task") -> "SelfChecks | None":
+    """Run the self-checks of a task's model on the middle of its image, and return their figures.
+
+    A model of gray is checked on the first noisy channel. The result is None where the noise is clipped or not white,
+    where channels that the model takes together have different levels, or where memory does not suffice.
+    """
+    from torch import Generator
+
+    from smdae.denoising.selfchecks import selfchecks
+    from smdae.memory import is_out_of_memory
+
+    if task.scale.may_clip or task.noise.kind != "white" or (len(set(task.levels)) > 1 and task.loaded.channels != 1):
+        return None
+    height, width = task.pixels.shape[:2]
+    middle = tuple(slice(max(0, (side - CHECKED) // 2), (side + CHECKED) // 2) for side in (height, width))
+    noisy = task.noisy((middle[0], middle[1]), next(task.loaded.parameters()).device)
+    channel = int(np.argmax(np.array(task.channel_levels) > 0))
+    if task.model.channels == 1:
+        noisy = noisy[:, channel : channel + 1]
+    try:
+        return selfchecks(task.model, noisy, task.channel_levels[channel], Generator().manual_seed(0))
+    except Exception as error:  # the result is there, and is not to be lost
+        if is_out_of_memory(error):
+            return None
+        raise

@@ -6,6 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import OutputError, UsageError
+from smdae.files import raw
+from smdae.files.exif import stripped
+from smdae.files.formats import FORMATS, SUFFIXES
+from smdae.files.images import encode
+from smdae.files.picture import WHITES, Picture, with_depth
+from smdae.files.raw import Shot
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.options import Options, refuse_options
@@ -23,31 +29,15 @@ from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-    from smdae.files.picture import Picture
-    from smdae.files.raw import Shot
     from smdae.mosaic import Mosaic
     from smdae.noise import Noise
-
-__all__ = ["noise_of", "one_raw", "stand_in"]
 
 LEVEL_ERROR = 0.08  # relative standard error of the estimated level of a sensor's noise
 SAMPLE_SIZE = 1 << 17  # values of a mosaic over which the noise is described
 
 
 def one_raw(job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None) -> dict[str, Any]:
-    """Denoise a camera raw file, write the picture developed from it, and return its JSON record.
-
-    Raises:
-        UsageError: An option goes only with pictures that are developed already.
-        InputError: The file is damaged or of an unknown kind, or the extra that reads it is not installed.
-        OutputError: The result cannot be written.
-        MemoryLimitError: It takes more memory than there is.
-    """
-    from smdae.files import raw
-    from smdae.files.exif import stripped
-    from smdae.files.images import encode
-    from smdae.files.picture import with_depth
-
+    """Denoise a camera raw file, write the picture developed from it, and return its JSON record."""
     _refuse(options)
     name = called(job)
     origin = origin_of(job, options.messages)
@@ -75,32 +65,28 @@ def one_raw(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
     aside = [] if options.profile is None else [(options.profile, _profile(found, shot, name))]
     with beside(aside, options.overwrite_beside, origin and replace(origin, is_target=False)):
         put_bytes(job, whole, options.overwrite, origin, options.stdout)
-    summarise({"": [found]}, [judgement], model, job, options)
-    return record_of(job, model, [found], []) | estimates([judgement])
+    facts = [found.facts()]
+    summarise({"": facts}, [judgement], model, job, options)
+    return record_of(job, model, facts, []) | estimates([judgement])
 
 
 def _refuse(options: Options) -> None:
     """Raise UsageError for options that go only with pictures that are developed already."""
     asked = {
-        "--reference": options.reference,
-        "--mask": options.mask,
         "--adapt": options.adapt,
         "--blend": options.blend,
-        options.extras.option: options.extras.some,
         "--white": options.white,
-        options.selection.option: options.selection.some,
         "--black": options.black is not None,
         "--sigma of several channels": options.levels is not None and len(options.levels) > 1,
         "--noise grain": options.noise == "grain",
         f"--sampler {options.task_options['sampler']}": options.task_options["sampler"] != "tweedie",
+        options.selection.option: options.selection.some,
     }
-    refuse_options(asked, "camera raw files", "develop them first")
+    refuse_options(options, asked, "camera raw files", "develop them first")
 
 
-def stand_in(size: tuple[int, int], depth: str) -> "Picture":
+def stand_in(size: tuple[int, int], depth: str) -> Picture:
     """Return a colour picture of a size, (width, height), to check formats and models; it takes almost no memory."""
-    from smdae.files.picture import WHITES, Picture
-
     pixels = np.broadcast_to(np.arange(3).astype(depth), (size[1], size[0], 3))
     return Picture(pixels, WHITES[depth], "TIFF")
 
@@ -111,8 +97,6 @@ def _target(job: Job, options: Options, size: tuple[int, int]) -> tuple[str, str
     Raises:
         OutputError: The result cannot be written there, or not in that format.
     """
-    from smdae.files.formats import FORMATS, SUFFIXES
-
     if job.target != STREAM and is_raw_name(job.target):
         raise OutputError(f"cannot write '{job.target}': raw files are developed, not written", "name a TIFF with -o")
     ending = options.ending or ("" if job.target == STREAM else job.target.suffix.lower())
@@ -152,7 +136,7 @@ def noise_of(shot: "Shot", mosaic: "Mosaic", options: Options) -> PictureNoise:
     if options.noise == "white" and given is None and not noise.is_none:
         noise = Noise((Affine(read=rms_level(prepared, noise)),))
     if noise.is_none:
-        return PictureNoise(prepared, Estimate(noise, 0.0), "none", (0.0,), 0.0)
+        return PictureNoise(prepared, Estimate(noise, 0.0))
     sample = planes.reshape(-1)[:: max(1, planes.size // SAMPLE_SIZE)]
     described = noise.scaled(255.0).describe(sample * 255, unit=1.0)
     if shot.noise is not None and options.noise == "auto" and given is None:
@@ -183,11 +167,10 @@ def _profile(found: PictureNoise, shot: "Shot", name: str) -> bytes:
 
     Without a mosaic that of the developed picture.
     """
-    from smdae.denoising.pages import unscaled
     from smdae.noise import Noise
 
     if shot.mosaic is None:
-        return saved(unscaled(found.noise, found.prepared.scale), name)
+        return saved(found.in_unit, name)
     noise = found.estimate.noise
     if noise.is_none:
         return saved(noise, name)

@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from smdae.errors import InputError, OutputError
+from smdae.files import images, sequence, y4m
+from smdae.files.images import decoding, opening
+from smdae.files.picture import Picture
+from smdae.files.sequence import Ahead, begins_one, first_of
+from smdae.files.writing import whole
+from smdae.files.y4m import MAGIC, Header, Readable, exactly
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
@@ -22,11 +28,7 @@ from smdae.pipeline.result_format import kind_of, refuse_other_format
 
 if TYPE_CHECKING:
     from smdae.estimation.scale import Scale
-    from smdae.files.picture import Picture
-    from smdae.files.y4m import Header, Readable
     from smdae.noise import Noise
-
-__all__ = ["streamed"]
 
 PLANES = ("luma", "chroma", "chroma")
 Item = TypeVar("Item")
@@ -36,13 +38,7 @@ def streamed(job: Job, options: Options, model_for: ModelFor) -> tuple[bytes | N
     """Denoise a video or several pictures from stdin, write them, and return (None, the JSON record).
 
     If stdin holds a single picture, nothing is denoised and (its bytes, None) is returned.
-
-    Raises:
-        UsageError, InputError, OutputError: As `video` and `pictures`.
     """
-    from smdae.files.images import opening
-    from smdae.files.sequence import Ahead, begins_one, first_of
-    from smdae.files.y4m import MAGIC, exactly
     from smdae.pipeline.reading import piped
 
     if job.source != STREAM:
@@ -60,21 +56,11 @@ def streamed(job: Job, options: Options, model_for: ModelFor) -> tuple[bytes | N
     return piped(first + then + stream.left), None
 
 
-def video(job: Job, options: Options, model_for: ModelFor, stream: "Readable", name: str) -> dict[str, Any]:
+def video(job: Job, options: Options, model_for: ModelFor, stream: Readable, name: str) -> dict[str, Any]:
     """Denoise a Y4M stream to stdout or a file, and return its JSON record.
 
     Luma and chroma are denoised separately, each at its own size, where the noise is as the camera left it.
-
-    Raises:
-        UsageError: An option does not go with video.
-        InputError: The stream is damaged or ends inside a frame; the frames before are written.
-        OutputError: The result cannot be written.
-        MemoryLimitError: It takes more memory than there is.
     """
-    from smdae.files import y4m
-    from smdae.files.images import decoding
-    from smdae.files.picture import Picture
-
     _refuse(options, depth=True)
     refuse_misnamed(job, options, "a Y4M stream", [y4m.ENDING])
     refuse_other_format(job, options, "a Y4M stream", [y4m.ENDING], f"name it {y4m.ENDING}, or -o -")
@@ -98,25 +84,13 @@ def video(job: Job, options: Options, model_for: ModelFor, stream: "Readable", n
 
 
 def pictures(
-    job: Job, options: Options, model_for: ModelFor, first: bytes, begun: bytes, stream: "Readable"
+    job: Job, options: Options, model_for: ModelFor, first: bytes, begun: bytes, stream: Readable
 ) -> dict[str, Any]:
     """Denoise pictures that follow each other in stdin, write them in the same order, and return the JSON record.
 
-    Args:
-        job: The job, whose source is stdin.
-        options: How to denoise them.
-        model_for: Returns the model for a picture.
-        first: The bytes of the first picture.
-        begun: The bytes of the second that are read already.
-        stream: The rest of stdin.
-
-    Raises:
-        UsageError, OutputError: As `video`.
-        InputError: As `video`; a picture is damaged.
+    The first, and the beginning of the second, are read already; the stream has the rest.
     """
-    from smdae.denoising.pages import unscaled
     from smdae.denoising.steady import Steady
-    from smdae.files import images, sequence
 
     _refuse(options, depth=False)
     if job.target != STREAM:
@@ -129,11 +103,11 @@ def pictures(
         found = find_noise(*frame, options, "stdin")
         scale = found.prepared.scale
         options.messages.note(f"{f'frame {done + 1}: ' if done else ''}noise: {found.described}")
-        return unscaled(found.noise, scale)
+        return found.in_unit
 
     steady: Steady[tuple[Picture, Any]] = Steady(noise_of)
 
-    def clean(picture: "Picture") -> "Picture":
+    def clean(picture: Picture) -> Picture:
         model = model_for(picture)
         noise = steady.at(done, (picture, model)) if options.strength else None
         if noise is None or noise.is_none:
@@ -155,8 +129,6 @@ def pictures(
 
 def _each(items: Iterator[Item], name: str) -> Iterator[Item]:
     """Yield the items as they are read; an error while reading names the stream."""
-    from smdae.files.images import decoding
-
     while True:
         with decoding(f"'{name}'"):
             item = next(items, None)
@@ -171,7 +143,6 @@ def _copy(job: Job, options: Options, pieces: Iterator[bytes | memoryview], done
     Raises:
         InputError: The stream is damaged. If whole frames came before, they stay written, and the message says so.
     """
-    from smdae.files.writing import whole
     from smdae.pipeline.placing import origin_of, put_result
 
     failed: InputError | None = None
@@ -205,14 +176,10 @@ def _refuse(options: Options, depth: bool) -> None:
     from smdae.noise import Noise
 
     asked = {
-        "--reference": options.reference,
-        "--mask": options.mask,
         "--adapt": options.adapt,
         "--blend": options.blend,
         "--save-noise": options.profile,
-        options.extras.option: options.extras.some,
         "--linear": options.linear,
-        options.selection.option: options.selection.some,
         "--sigma of several channels": options.levels is not None and len(options.levels) > 1,
         "--quality": depth and options.quality and not options.many,
         "--bit-depth": depth and options.depth,
@@ -220,21 +187,15 @@ def _refuse(options: Options, depth: bool) -> None:
         "--black": depth and options.black is not None,
         "a noise profile": depth and isinstance(options.noise, Noise),
         f"--sampler {options.task_options['sampler']}": depth and options.task_options["sampler"] != "tweedie",
+        options.selection.option: options.selection.some,
     }
-    refuse_options(asked, "a stream")
+    refuse_options(options, asked, "a stream")
 
 
 class _Planes:
-    """The planes of the frames of a video, each denoised by itself.
+    """The planes of the frames of a video, each denoised by itself."""
 
-    Args:
-        header: The header of the stream.
-        model: A model of gray pictures.
-        options: How to denoise them.
-        name: What messages call the video.
-    """
-
-    def __init__(self, header: "Header", model: Any, options: Options, name: str) -> None:
+    def __init__(self, header: Header, model: Any, options: Options, name: str) -> None:
         from smdae.denoising.steady import Steady
         from smdae.estimation.scale import Scale
 

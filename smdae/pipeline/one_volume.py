@@ -15,6 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import OutputError, UsageError
+from smdae.files import ome_levels, ome_metadata, ome_zarr
+from smdae.files.images import refuse_infinite
+from smdae.files.ome_zarr import Volume
+from smdae.files.picture import Picture, from_samples, samples_of
+from smdae.files.refusals import refusals
+from smdae.files.slabs import ROOM, Slab, slabs
+from smdae.files.whole_folder import refuse_folder, whole_folder
+from smdae.files.zarr_chunks import fill_of, grid_of
+from smdae.files.zarr_images import Image, array_of
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import Outcome, denoised
@@ -26,17 +35,11 @@ from smdae.pipeline.records import estimates, precisions, record_of
 from smdae.pipeline.replacing import refuse_misplaced
 from smdae.pipeline.result_format import refuse_other_format
 from smdae.pipeline.summary import summarise
-from smdae.pipeline.volume_channels import Channel, VolumePlanes, channels_of, chosen_channels, is_chosen, refuse_beyond
+from smdae.pipeline.volume_channels import Channel, channels_of, chosen_channels, is_chosen, planes_in, refuse_beyond
 from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-    from smdae.files.ome_zarr import Volume
-    from smdae.files.picture import Picture
-    from smdae.files.slabs import Slab
-    from smdae.files.zarr_images import Image
-
-__all__ = ["one_volume"]
 
 MEMORY_SHARE = 0.25  # of the memory available
 
@@ -46,17 +49,11 @@ class _Run:
     """The work on a volume, and what came of it.
 
     Attributes:
-        volume: The volume.
-        job: Its path, and where its result goes.
-        options: The settings.
-        model: The model to denoise with.
-        watch: Called with the number of parts done, and with their total.
         noted: The facts about the noise of each channel, by its label.
         judged: The estimated quality, if there is only one plane.
-        products: The precision of the products.
     """
 
-    volume: "Volume"
+    volume: Volume
     job: Job
     options: Options
     model: Any
@@ -72,9 +69,6 @@ class _Run:
 
     def write(self, folder: Path) -> None:
         """Write the result to a new folder."""
-        from smdae.files import ome_zarr
-        from smdae.files.zarr_images import array_of
-
         if self.options.takes_nothing_out:
             with _writing(self.job):
                 ome_zarr.copied(self.volume, folder)
@@ -113,8 +107,6 @@ class _Run:
     def _parts(self, image: "Image", channels: dict[int, Channel]) -> "list[Slab]":
         """Return the parts that an image is cut into."""
         from smdae.denoising.flat import SIDE
-        from smdae.files.slabs import ROOM, slabs
-        from smdae.files.zarr_chunks import grid_of
         from smdae.memory import left
 
         halos = [channel.halo for channel in channels.values()]
@@ -123,15 +115,12 @@ class _Run:
         multiple = max((channel.multiple for channel in channels.values()), default=1)
         return slabs(image.shape, grid_of(image.array), image.array.dtype.itemsize, room, widest, multiple)
 
-    def _denoise(self, image: "Image", channels: dict[int, Channel], slab: "Slab", values: np.ndarray) -> bool:
+    def _denoise(self, image: "Image", channels: dict[int, Channel], slab: Slab, values: np.ndarray) -> bool:
         """Denoise the planes of a part in place, and return whether anything changed.
 
         `values` are those of the part with its margin; only the part itself is right afterwards.
         """
         from smdae.denoising.pages import is_blank
-        from smdae.files.images import refuse_infinite
-        from smdae.files.picture import from_samples, samples_of
-        from smdae.files.zarr_chunks import fill_of
 
         kept = values[(..., *slab.inner)]
         before = kept.copy()
@@ -158,7 +147,7 @@ class _Run:
             kept[part] = fill_of(image.array)
         return not np.array_equal(before, kept, equal_nan=kept.dtype.kind == "f")
 
-    def _show(self, channel: Channel, picture: "Picture", outcome: Outcome) -> None:
+    def _show(self, channel: Channel, picture: Picture, outcome: Outcome) -> None:
         """Show the first plane or region of a channel in the report."""
         if self.options.report is not None and channel.label not in self.noted:
             part = channel.label.removesuffix(": ")
@@ -167,7 +156,7 @@ class _Run:
     def _note(self, channel: Channel, before: np.ndarray, outcome: Outcome | None = None) -> None:
         """Add the facts about a plane, or a region of one, to those of its channel; no outcome if it was skipped."""
         lost = int((~np.isfinite(before)).sum()) if before.dtype.kind == "f" else 0
-        repaired, banded = (outcome.found.repaired, outcome.found.is_banded) if outcome else (0, False)
+        repaired, banded = (outcome.found.repaired, outcome.found.prepared.is_banded) if outcome else (0, False)
         if outcome is not None:
             self.products = self.products or precisions(outcome, self.model)
         last = self.noted.get(channel.label) or replace(channel.found.facts(), lost=0, repaired=0, is_banded=False)
@@ -175,10 +164,8 @@ class _Run:
             last, lost=last.lost + lost, repaired=last.repaired + repaired, is_banded=last.is_banded or banded
         )
 
-    def _note_missing(self, image: "Image", channels: dict[int, Channel], slab: "Slab") -> None:
+    def _note_missing(self, image: "Image", channels: dict[int, Channel], slab: Slab) -> None:
         """Add the facts about a part that was never written, whose pixels have the fill value, to its channels."""
-        from smdae.files.zarr_chunks import fill_of
-
         height, width = ((rows := slab.kept[0]).stop - rows.start, (columns := slab.kept[1]).stop - columns.start)
         filled = np.broadcast_to(fill_of(image.array), (height, width))
         for place in product(*(range(axis.start, axis.stop) for axis in slab.lead)):
@@ -188,8 +175,6 @@ class _Run:
 
     def _levels(self, image: "Image", folder: Path, changed: bool) -> str | None:
         """Write the smaller levels of an image, computed again if the first changed; return a remark if any."""
-        from smdae.files import ome_levels, ome_zarr
-
         with _writing(self.job):
             if changed:
                 return ome_levels.rebuilt(image, folder / image.place, self.name)
@@ -201,17 +186,7 @@ class _Run:
 def one_volume(
     job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
-    """Denoise an OME-Zarr volume; return its JSON record.
-
-    Raises:
-        UsageError: An option goes only with single pictures, or with files.
-        InputError: The volume is damaged, not supported, or the extra is missing.
-        OutputError: The result cannot be written.
-        MemoryLimitError: It takes more memory than there is.
-    """
-    from smdae.files import ome_metadata, ome_zarr
-    from smdae.files.whole_folder import refuse_folder, whole_folder
-
+    """Denoise an OME-Zarr volume; return its JSON record."""
     _refuse(job, options)
     name, origin = called(job), origin_of(job, options.messages)
     how: dict[str, Any] = {"overwrite": options.overwrite, "may_go": ome_metadata.may_be_replaced}
@@ -223,7 +198,7 @@ def one_volume(
             refuse_folder(job.target, **how)
             refuse_misplaced(job)
         image = volume.images[0]
-        first = VolumePlanes(image, image.written(image.planes(0)), name).page(0)
+        first = planes_in(image, image.written(image.planes(0)), name).page(0)
         refuse_unit(first, options, name)
         run = _Run(volume, job, options, model_for(first), watch)
 
@@ -253,7 +228,6 @@ def _writing(job: Job) -> Iterator[None]:
 
     Settings of a codec may let it read, and not write.
     """
-    from smdae.files.refusals import refusals
     from smdae.named import foreign_errors
 
     failed = OutputError(f"cannot write '{job.target}': the codecs of '{job.source}' fail")
@@ -264,17 +238,14 @@ def _writing(job: Job) -> Iterator[None]:
 def _refuse(job: Job, options: Options) -> None:
     """Raise UsageError for options that go only with single pictures, or with files."""
     asked = {
-        "--reference": options.reference,
-        "--mask": options.mask,
         "--adapt": options.adapt,
         "--save-noise": options.profile,
-        options.extras.option: options.extras.some,
         "--bit-depth": options.depth,
         "--linear": options.linear and not options.many,
         "--quality": options.quality and not options.many,
         "--strip-metadata": options.strip,
         "--axes": options.selection.axes,
     }
-    refuse_options(asked, "OME-Zarr")
+    refuse_options(options, asked, "OME-Zarr")
     if job.target == STREAM:
         raise UsageError("an OME-Zarr is a folder, and does not go to stdout", "name one with -o")

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from smdae.noise import Noise
     from smdae.pipeline.report import Report
 
-__all__ = ["Options", "refuse_options"]
-
 
 @dataclass(frozen=True)
 class Options:
@@ -27,7 +25,6 @@ class Options:
 
     Attributes:
         model: The file or name of the model; None for $SMDAE_MODEL or the bundled one that fits.
-        device: The name of the device: auto, cpu, mps, cuda or cuda:N.
         levels: The noise levels on the 0 to 255 scale, one for all channels or one for each; None to take those of
             `noise` or of the model, or to estimate them.
         white: The value of white in the pictures' unit, None for that of the sample type.
@@ -47,22 +44,15 @@ class Options:
         overwrite: Whether results may replace existing files.
         overwrite_beside: Whether the files written beside results may replace existing ones.
         new_folder: A folder that is created for the results; None if they go to none.
-        adapt: Whether the model is adapted to each picture.
         reference: The file of the clean picture to measure the result by; None for none.
         blend: How far to go from the posterior mean to a sample of the posterior, 0 to 1.
-        extras: Which files are written beside the result; by default none.
-        checks: Whether the model's self-checks are run.
         many: Whether there are many pictures, so that messages must name each.
         local: The number of this process on this machine, from 0; None if it is the only one.
-        fast: Whether to use the small bundled network.
         quality: The quality of JPEG and WebP results, 1 to 100; None for the usual one.
         strip: Whether the words, dates and places in the metadata are left out of results.
         linear: Whether camera raw files are developed to linear light.
         mend: Whether outliers are repaired, and offsets of rows and columns subtracted.
         imports: The modules of the user's own that a model file may name, as module:name.
-        report: The report that pictures are collected for; None for none.
-        selection: The pages and channels of TIFF stacks to denoise, and their axes; by default all.
-        messages: The receiver of messages.
         stdout: A function of bytes, which writes those of results that go to stdout.
     """
 
@@ -117,8 +107,16 @@ class Options:
         return self.new_folder is not None and not os.path.exists(folder)
 
 
-def refuse_options(asked: Mapping[str, object], files: str, hint: str = "leave it out") -> None:
-    """Raise UsageError for the first option with a true value, by name: it does not go with files of this kind."""
-    for name, is_asked in asked.items():
+def refuse_options(options: Options, asked: Mapping[str, object], files: str, hint: str = "leave it out") -> None:
+    """Raise UsageError for the first option that was asked for, by name, and does not go with files of this kind.
+
+    A reference, a mask and the files beside the result go with single pictures alone.
+    """
+    single = {
+        "--reference": options.reference,
+        "--mask": options.mask,
+        options.extras.option: options.extras.some,
+    }
+    for name, is_asked in (single | dict(asked)).items():
         if is_asked:
             raise UsageError(f"{name} does not go with {files}", hint)

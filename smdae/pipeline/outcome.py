@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import InputError
+from smdae.files.images import read
+from smdae.files.orientation import lying_over
+from smdae.files.picture import Picture, deeper, luma, with_depth
 from smdae.pipeline.extras import refuse_for, sampling
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_noise import PictureNoise, find_noise, is_noise_estimated
@@ -17,9 +20,6 @@ if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.denoising.stabilised import Whitening
     from smdae.denoising.task import Task
-    from smdae.files.picture import Picture
-
-__all__ = ["Outcome", "denoised"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +27,6 @@ class Outcome:
     """A denoised picture.
 
     Attributes:
-        picture: The result.
-        found: The noise that was removed.
         judgement: The estimated quality; None if nothing was done or a sample was drawn.
         task: The task that was carried out; None if nothing was done.
         mean: The task's own result, before it was finished or blended.
@@ -36,26 +34,18 @@ class Outcome:
         finished: Turns pixels like the task's into a picture like the result.
     """
 
-    picture: "Picture"
+    picture: Picture
     found: PictureNoise
     judgement: "Judgement | None"
     task: "Task | None" = None
     mean: np.ndarray | None = None
     frames: Sequence[np.ndarray] = ()
-    finished: "Callable[[np.ndarray], Picture] | None" = None
+    finished: Callable[[np.ndarray], Picture] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """The denoising of one picture, whose noise is known.
-
-    Attributes:
-        found: The noise of the picture.
-        model: The model to denoise with.
-        options: The settings.
-        watch: Called with the number of tiles or steps done, and with their total.
-        judging: Whether to estimate the quality of results.
-    """
+    """The denoising of one picture, whose noise is known."""
 
     found: PictureNoise
     model: Any
@@ -147,24 +137,14 @@ class _Run:
 
 
 def denoised(
-    picture: "Picture", model: Any, options: Options, watch: Watch | None, name: str = "the image", judging: bool = True
+    picture: Picture, model: Any, options: Options, watch: Watch | None, name: str = "the image", judging: bool = True
 ) -> Outcome:
-    """Return a picture denoised, without writing anything.
-
-    Args:
-        picture: The picture as it was read.
-        model: The model to denoise it with.
-        options: The settings.
-        watch: Called with the number of tiles or steps done, and with their total.
-        name: What messages call the picture.
-        judging: Whether to estimate the quality of the result.
+    """Return a picture denoised, without writing anything; `judging` says whether its quality is estimated.
 
     Raises:
         UsageError, InputError, DivergedError, MemoryLimitError: As `find_noise`, `refuse_for` and `denoise`.
         OutputError: The picture holds NaN or infinity, and the result integers.
     """
-    from smdae.files.picture import deeper, with_depth
-
     if options.adapt:
         from smdae.fitting.adaptation import refuse_unadaptable
 
@@ -179,7 +159,7 @@ def denoised(
     found = find_noise(noisy, model, options, name)
     weights = None if options.mask is None else _weights(options, noisy)
 
-    def finished(pixels: np.ndarray) -> "Picture":
+    def finished(pixels: np.ndarray) -> Picture:
         whole = found.prepared.restored(pixels)
         if weights is not None:
             whole = _between(noisy.pixels, whole, weights if whole.ndim == 2 else weights[:, :, None])
@@ -205,7 +185,7 @@ def denoised(
     return Outcome(finished(pixels), found, judgement, task, mean, (task.pixels, *frames), finished)
 
 
-def _in_unit_of(deep: "Picture", picture: "Picture", model: Any, options: Options) -> Options:
+def _in_unit_of(deep: Picture, picture: Picture, model: Any, options: Options) -> Options:
     """Return the settings for a picture converted to deeper samples, with white, black, scale and noise in its unit."""
     from smdae.estimation.scale import scale_of
     from smdae.noise import Noise
@@ -222,7 +202,7 @@ def _in_unit_of(deep: "Picture", picture: "Picture", model: Any, options: Option
     )
 
 
-def _no_noise(picture: "Picture") -> PictureNoise:
+def _no_noise(picture: Picture) -> PictureNoise:
     """Return noise of level 0, for a picture that is to stay as it is and was not examined."""
     from smdae.denoising.preparation import Prepared
     from smdae.estimation.estimate import Estimate
@@ -230,18 +210,15 @@ def _no_noise(picture: "Picture") -> PictureNoise:
     from smdae.noise import Noise
 
     nothing = Estimate(Noise.gaussian(0.0), 0.0)
-    return PictureNoise(Prepared(picture.pixels, picture.pixels, Scale()), nothing, "none", (0.0,), 0.0)
+    return PictureNoise(Prepared(picture.pixels, picture.pixels, Scale()), nothing)
 
 
-def _weights(options: Options, picture: "Picture") -> np.ndarray:
+def _weights(options: Options, picture: Picture) -> np.ndarray:
     """Return the mask as weights from 0, no change, to 1, full change, with shape (H, W).
 
     Raises:
         InputError: The mask cannot be read, holds NaN or infinity, or has another size than the picture.
     """
-    from smdae.files.images import luma, read
-    from smdae.files.orientation import lying_over
-
     assert options.mask is not None
     mask = read(options.mask, str(options.mask))
     if not mask.is_finite:

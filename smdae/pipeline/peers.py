@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from smdae.fitting.distributed import Group
 
-__all__ = ["HEARTBEAT", "MAX_MISSED", "VERDICT", "Peers", "connect", "heartbeat", "wait_for_all"]
-
 HEARTBEAT = 0.5  # seconds between two counts
 MAX_MISSED = 8  # heartbeats without a new count, after which a process is taken for dead if something is wrong already
 VERDICT = "verdict"  # the name under which it is stored how all ended
@@ -85,11 +83,7 @@ class Peers:
             self.store.compare_set(name, "", json.dumps(value))
 
     def all_gather(self, name: str, value: Any) -> list[Any]:
-        """Store this process's value under a name, wait for those of all others, and return all in order of rank.
-
-        Raises:
-            LostError: The other processes have ended, or cannot be reached.
-        """
+        """Store this process's value under a name, wait for those of all others, and return all in order of rank."""
         self.write(f"{name}/{self.place.rank}", value)
         return [self.wait_for(f"{name}/{rank}") for rank in range(self.place.size)]
 
@@ -125,21 +119,14 @@ class Peers:
             raise UsageError(f"{what} is for one process, and there are {self.place.size}", "start without torchrun")
 
     def agree_on(self, plan: Any) -> None:
-        """Wait for the plans of all processes; do nothing if there is only one.
-
-        Raises:
-            InputError: They are not the same.
-            LostError: The other processes have ended, or cannot be reached.
-        """
+        """Wait for the plans of all processes, and raise InputError unless they are the same; do nothing alone."""
         if self.place.size > 1 and len(set(self.all_gather("plan", zlib.crc32(repr(plan).encode())))) > 1:
             raise InputError("the processes do not see the same files", "give all of them the same folders")
 
     def group(self, device: "torch.device", own: bool) -> "AbstractContextManager[Group]":
         """Return a context that yields all processes as a group that fits one model.
 
-        Args:
-            device: Where this process computes.
-            own: Whether no other process computes on that device.
+        `own` says that no other process computes on the device.
 
         Raises:
             LostError: A process is gone; raised as the context begins.
@@ -195,11 +182,7 @@ def connect(place: Place, environ: Mapping[str, str], note: Note) -> Peers:
 
 
 def _await_host(place: Place, host: str, port: int, note: Note) -> None:
-    """Wait until the process that holds the store accepts connections.
-
-    Raises:
-        LostError: It does not do so in time.
-    """
+    """Wait until the process that holds the store accepts connections; LostError if it does not do so in time."""
     import socket  # which most commands need not load
 
     wait = _Wait(place, f"nobody answers yet at {host!s:.60}, port {port}", note)
@@ -245,11 +228,7 @@ def heartbeat(peers: Peers, watch: Callable[[], object]) -> Iterator[None]:
 
 
 def wait_for_all(peers: Peers, note: Note) -> None:
-    """Wait until all processes have begun; report a long wait.
-
-    Raises:
-        LostError: One of them does not begin in time.
-    """
+    """Wait until all processes have begun; report a long wait; LostError if one of them does not begin in time."""
     size = peers.place.size
     wait = _Wait(peers.place, f"waiting for the other processes, {size} in all", note)
     while missing := [rank for rank in peers.others if peers.read(f"count/{rank}") is None]:
@@ -268,11 +247,7 @@ class _Wait:
         self.note, self.begun, self.is_reported = note, time.monotonic(), False
 
     def more(self, failure: str) -> None:
-        """Wait a moment longer.
-
-        Raises:
-            LostError: The wait has been too long; `failure` is the message.
-        """
+        """Wait a moment longer; LostError if the wait has been too long; `failure` is the message."""
         waited = time.monotonic() - self.begun
         if waited > START_TIMEOUT.total_seconds():
             raise LostError(failure, ALONE)

@@ -6,17 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smdae.files import fits, images, ome_metadata, parts, raw, stack, y4m
+from smdae.files.picture import Picture
+from smdae.files.stack import Stack
 from smdae.pipeline.noise_chart import chart, correlation, curve_of, number
 from smdae.pipeline.places import STREAM
 
 if TYPE_CHECKING:
-    from smdae.files.picture import Picture
-    from smdae.files.stack import Stack
     from smdae.pipeline.options import Options
     from smdae.pipeline.picture_noise import PictureNoise
-    from smdae.pipeline.special_files import FilePart
-
-__all__ = ["Description", "describe", "lines_of", "record_of"]
 
 INDENT = "  "
 
@@ -33,14 +31,15 @@ class _Unloaded:
     channels: int = 1
 
 
+UNLOADED = _Unloaded()
+
+
 @dataclass(frozen=True, eq=False)
 class Description:
     """A picture file, or a channel of one, and its noise, as `info` describes it.
 
     Attributes:
-        name: The name of the file in messages.
         picture: The picture, or the first of its pages.
-        pages: The number of pages.
         found: The noise; for many pages that of the page with the median level.
         on_255: Whether values are shown on the 0 to 255 scale, rather than in the picture's unit.
         model: The file or name of the model that `denoise` would use.
@@ -48,11 +47,10 @@ class Description:
         series: The number of the series of a TIFF, counted from 1.
         what: The kind of file in words; empty to derive it from the picture.
         part: The series and the channel in words; empty to derive them from the number of the channel.
-        piece: What a page of this file is called.
     """
 
     name: str
-    picture: "Picture"
+    picture: Picture
     pages: int
     found: "PictureNoise"
     on_255: bool
@@ -75,9 +73,8 @@ def describe(source: Path, options: "Options") -> list[Description]:
 
     Raises:
         InputError, MemoryLimitError: The file cannot be read.
-        UsageError, InputError: As `find_noise`.
+        UsageError, InputError: As `find_noise`; an option does not go with files of this kind.
     """
-    from smdae.files import fits, images, ome_metadata, parts, raw, stack, y4m
     from smdae.pipeline import special_files
     from smdae.pipeline.picture_noise import find_noise
     from smdae.pipeline.reading import piped
@@ -87,26 +84,26 @@ def describe(source: Path, options: "Options") -> list[Description]:
     name = "stdin" if source == STREAM else str(source)
     begun = y4m.exactly(sys.stdin.buffer, len(y4m.MAGIC)) if source == STREAM else None
     if begun == y4m.MAGIC or (begun is None and y4m.is_video(source)):
-        return [_of_part(name, part) for part in special_files.of_video(source, begun, name, options, _Unloaded())]
+        return special_files.of_video(source, begun, name, options)
     if ome_metadata.is_volume(source):
-        return [_of_part(name, part) for part in special_files.of_volume(source, name, options, _Unloaded())]
+        return special_files.of_volume(source, name, options)
     content = source if begun is None else piped(begun)
     if raw.is_raw(content, name):
-        return [_of_part(name, part) for part in special_files.of_raw(content, name, options, _Unloaded())]
+        return special_files.of_raw(content, name, options)
     if fits.is_fits(content):
-        return [_of_part(name, part) for part in special_files.of_fits(content, name, options, _Unloaded())]
+        return special_files.of_fits(content, name, options)
     several = parts.find(content, name)
     if several is not None:
-        noise, shared = typical_noise(several, _Unloaded(), options, name)
-        return [_of(name, several.page(0), len(several), noise, shared, piece=several.container.piece)]
+        noise, shared = typical_noise(several, UNLOADED, options, name)
+        return [described(name, several.page(0), len(several), noise, shared, piece=several.container.piece)]
     if stack.count(content) > 1:
         with stack.opened(content, name) as pages:
             descriptions = [
-                _of(
+                described(
                     name,
                     group.page(0),
                     len(group),
-                    *typical_noise(group, _Unloaded(), options, name, len(pages.groups) > 1),
+                    *typical_noise(group, UNLOADED, options, name, len(pages.groups) > 1),
                     channel=(group.key.channel + 1, len(pages.groups)),
                     series=group.key.series + 1,
                     part=called_key(pages, group.key) if len(pages.axes) > 1 else "",
@@ -115,7 +112,7 @@ def describe(source: Path, options: "Options") -> list[Description]:
             ]
             return descriptions or [_of_bits(name, pages, options)]
     picture = images.read(content, name)
-    return [_of(name, picture, 1, find_noise(picture, _Unloaded(), options, name), options)]
+    return [described(name, picture, 1, find_noise(picture, UNLOADED, options, name), options)]
 
 
 def _of_bits(name: str, pages: "Stack", options: "Options") -> Description:
@@ -127,16 +124,12 @@ def _of_bits(name: str, pages: "Stack", options: "Options") -> Description:
     height, width = picture.pixels.shape[:2]
     size = f"{len(pages)} pages of {width} x {height}" if len(pages) > 1 else f"{width} x {height}"
     what = f"{size} in black and white, 1 bit, TIFF"
-    return _of(name, picture, len(pages), find_noise(picture, _Unloaded(), options, name), options, what=what)
+    return described(name, picture, len(pages), find_noise(picture, UNLOADED, options, name), options, what=what)
 
 
-def _of_part(name: str, part: "FilePart") -> Description:
-    return _of(name, part.picture, part.pages, part.found, part.options, channel=part.channel, what=part.what)
-
-
-def _of(
+def described(
     name: str,
-    picture: "Picture",
+    picture: Picture,
     pages: int,
     found: "PictureNoise",
     options: "Options",
@@ -147,6 +140,10 @@ def _of(
     part: str = "",
     piece: str = "page",
 ) -> Description:
+    """Return the description of a picture, the first of so many pages, with the model that `denoise` would use.
+
+    The noise was found with these options; the rest is as in `Description`.
+    """
     from smdae.pipeline.model_choice import choose
 
     # The same rule as in `find_noise`, so that words and chart agree.

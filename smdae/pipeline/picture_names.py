@@ -7,18 +7,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = [
-    "SUFFIX",
-    "VOLUME",
-    "is_more",
-    "is_picture",
-    "is_raw_name",
-    "missing_reader",
-    "parted_name",
-    "results_among",
-    "special_format",
-]
-
 SUFFIX = "_denoised"  # of results beside their inputs
 VOLUME = ".zarr"
 # Endings of OME-TIFF and OME-Zarr, the first before the others.

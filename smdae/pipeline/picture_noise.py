@@ -6,23 +6,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import InputError, UsageError
+from smdae.files.picture import Picture, likely_white
 from smdae.pipeline.options import Options
 
 if TYPE_CHECKING:
     from smdae.denoising.preparation import Prepared
     from smdae.estimation.estimate import Estimate
-    from smdae.files.picture import Picture
     from smdae.noise import Noise
-
-__all__ = [
-    "NoiseFacts",
-    "PictureNoise",
-    "find_noise",
-    "is_noise_estimated",
-    "is_noise_shared",
-    "refuse_unit",
-    "without_noise",
-]
 
 MAX_LOOKED_AT = 2048  # pixels a side, where the level of the noise is not that which is taken out
 MIN_LEVEL = 1e-12  # the least given sigma, white being 1: squares of smaller ones underflow in float32
@@ -44,9 +34,9 @@ class PictureNoise:
 
     prepared: "Prepared"
     estimate: "Estimate"
-    described: str
-    levels: tuple[float, ...]
-    sigma: float
+    described: str = "none"
+    levels: tuple[float, ...] = (0.0,)
+    sigma: float = 0.0
     seen: float | None = None
 
     @property
@@ -55,11 +45,11 @@ class PictureNoise:
         return self.estimate.noise
 
     @property
-    def lost(self) -> int:
-        """Return the number of pixels that are NaN or infinite."""
-        if self.prepared.original.dtype.kind == "u":
-            return 0
-        return int((~np.isfinite(np.atleast_3d(self.prepared.original))).any(2).sum())
+    def in_unit(self) -> "Noise":
+        """Return the noise in the unit of the picture."""
+        from smdae.denoising.pages import unscaled
+
+        return unscaled(self.noise, self.prepared.scale)
 
     @property
     def repaired(self) -> int:
@@ -67,36 +57,31 @@ class PictureNoise:
         outliers = self.prepared.outliers
         return 0 if outliers is None else int(outliers.mask.any(2).sum())
 
-    @property
-    def is_banded(self) -> bool:
-        """Return whether rows or columns had offsets, which were subtracted."""
-        return self.prepared.is_banded
-
     def facts(self) -> "NoiseFacts":
         """Return the facts about the noise without the picture, which take little memory."""
-        return NoiseFacts(
-            self.estimate,
-            self.described,
-            self.levels,
-            self.sigma,
-            self.lost,
-            self.repaired,
-            self.is_banded,
-            self.seen,
-        )
+        original, banded = self.prepared.original, self.prepared.is_banded
+        lost = 0 if original.dtype.kind == "u" else int((~np.isfinite(np.atleast_3d(original))).any(2).sum())
+        words = self.estimate, self.described, self.levels, self.sigma
+        return NoiseFacts(*words, lost, self.repaired, banded, self.seen)
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseFacts:
-    """The facts about the noise of a picture, without the picture; the attributes are those of `PictureNoise`."""
+    """The facts about the noise of a picture, without the picture; see also `PictureNoise`.
+
+    Attributes:
+        lost: The number of pixels that are NaN or infinite.
+        repaired: The number of pixels that were outliers, and were repaired.
+        is_banded: Whether rows or columns had offsets, which were subtracted.
+    """
 
     estimate: "Estimate"
-    described: str
-    levels: tuple[float, ...]
-    sigma: float
-    lost: int
-    repaired: int
-    is_banded: bool
+    described: str = "none"
+    levels: tuple[float, ...] = (0.0,)
+    sigma: float = 0.0
+    lost: int = 0
+    repaired: int = 0
+    is_banded: bool = False
     seen: float | None = None
 
 
@@ -105,7 +90,7 @@ def without_noise() -> NoiseFacts:
     from smdae.estimation.estimate import Estimate
     from smdae.noise import Noise
 
-    return NoiseFacts(Estimate(Noise.gaussian(0.0), 0.0), "none", (0.0,), 0.0, 0, 0, False)
+    return NoiseFacts(Estimate(Noise.gaussian(0.0), 0.0))
 
 
 def is_noise_estimated(model: Any, options: Options) -> bool:
@@ -119,14 +104,8 @@ def is_noise_shared(model: Any, options: Options) -> bool:
     return is_open and (options.levels is None or (len(options.levels) == 1 and options.noise != "white"))
 
 
-def find_noise(picture: "Picture", model: Any, options: Options, name: str) -> PictureNoise:
+def find_noise(picture: Picture, model: Any, options: Options, name: str) -> PictureNoise:
     """Return the noise of a picture: the given one, or an estimate from its pixels.
-
-    Args:
-        picture: The picture as it was read.
-        model: The model that is to denoise it.
-        options: How it is to be denoised.
-        name: What messages call the picture.
 
     Raises:
         UsageError: The given level or noise is in another unit, or the noise has another number of channels.
@@ -187,16 +166,11 @@ def _level_of(prepared: "Prepared") -> float:
 
 
 def _given_levels(
-    picture: "Picture", prepared: "Prepared", unit: float, options: Options, name: str
+    picture: Picture, prepared: "Prepared", unit: float, options: Options, name: str
 ) -> tuple[float, ...] | None:
     """Return the levels of --sigma, white being 1: one, or one for each channel; None if none is given.
 
-    Args:
-        picture: The picture as it was read.
-        prepared: The same, prepared.
-        unit: What 1 on the 0 to 255 scale of --sigma is, white being 1.
-        options: How it is to be denoised.
-        name: What messages call the picture.
+    `unit` is what 1 on the 0 to 255 scale of --sigma is then.
 
     Raises:
         UsageError: A level is too small, or there is one for each of another number of channels.
@@ -220,14 +194,14 @@ def _given_levels(
 
 
 def _described(
-    picture: "Picture", prepared: "Prepared", found: "Estimate", unit: float, options: Options
+    picture: Picture, prepared: "Prepared", found: "Estimate", unit: float, options: Options
 ) -> PictureNoise:
     """Return the noise of a picture with its description in words; arguments as in `_given_levels`."""
     from smdae.denoising.given_noise import rms_level
 
     noise = found.noise
     if noise.is_none:
-        return PictureNoise(prepared, found, "none", (0.0,), 0.0)
+        return PictureNoise(prepared, found)
     # On the scale where white is 255 if the picture has the usual white of its type, else in its own unit.
     factor = 255.0 if prepared.scale.standard or options.white else prepared.scale.span
     shown, level = noise.scaled(factor), rms_level(prepared, noise)
@@ -241,10 +215,8 @@ def _described(
     return PictureNoise(prepared, found, described, (level / unit,), level * factor)
 
 
-def refuse_unit(picture: "Picture", options: Options, name: str) -> None:
+def refuse_unit(picture: Picture, options: Options, name: str) -> None:
     """Raise UsageError where a level and no white are given for a float picture with values far beyond 1."""
-    from smdae.files.picture import likely_white
-
     if picture.pixels.dtype.kind != "f" or picture.stored or not options.levels or options.white is not None:
         return
     finite = picture.pixels[np.isfinite(picture.pixels)]

@@ -12,15 +12,6 @@ from smdae.errors import OutputError, UsageError
 from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_raw_name, parted_name
 from smdae.pipeline.selection import Search, is_many, selected
 
-__all__ = [
-    "STREAM",
-    "Job",
-    "Naming",
-    "Plan",
-    "plan",
-    "sources",
-]
-
 STREAM = Path("-")
 
 
@@ -60,9 +51,6 @@ class Naming:
         output: A file, a folder, -, or None for beside the inputs.
         suffix: The text added to the name; None for _denoised beside the inputs and nothing in another folder.
         ending: The ending of the results, with its dot; None for that of their input.
-        recursive: Whether folders within folders are searched too.
-        in_place: Whether results replace their inputs.
-        skip_existing: Whether existing results are left alone.
     """
 
     output: str | None = None
@@ -78,8 +66,6 @@ class Plan:
     """The pictures to denoise, and where their results go.
 
     Attributes:
-        jobs: The pictures, each with the place of its result.
-        folder: The folder that all results go to; None if there is none.
         is_single: Whether there is only one picture before a share is taken.
         remark: A line about files that were left out; None if there are none.
     """

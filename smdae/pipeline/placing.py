@@ -5,16 +5,13 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from smdae.errors import OutputError
+from smdae.files.dressing import Origin
+from smdae.files.refusals import refuse_changed
+from smdae.files.writing import write
 from smdae.pipeline.messages import Messages, Put
 from smdae.pipeline.places import STREAM, Job
-
-if TYPE_CHECKING:
-    from smdae.files.dressing import Origin
-
-__all__ = ["beside", "forget", "origin_of", "put_bytes", "put_file", "put_result"]
 
 MAX_ATTEMPTS = 5  # at writing into a folder that another run may remove
 
@@ -25,12 +22,6 @@ def put_result(
     """Write a result: to stdout in `pieces`, or to its file by `put`.
 
     Missing folders are made for it, and removed again if the writing fails, whose error is then raised.
-
-    Args:
-        job: Where the result goes.
-        put: Writes the file at a path.
-        pieces: Returns the bytes, piece by piece.
-        stdout: Writes bytes to stdout.
     """
     if job.target == STREAM:
         for piece in pieces():
@@ -53,16 +44,13 @@ def put_result(
         raise
 
 
-def put_bytes(job: Job, data: bytes, overwrite: bool, origin: "Origin | None", stdout: Put) -> None:
-    """Write the bytes of a result to its file, or to stdout.
-
-    Arguments and errors are those of `put_file` and `put_result`.
-    """
-    put_result(job, lambda target: put_file(target, data, overwrite, origin), lambda: [data], stdout)
+def put_bytes(job: Job, data: bytes, overwrite: bool, origin: Origin | None, stdout: Put) -> None:
+    """Write the bytes of a result to its file, or to stdout; errors are those of `put_result`."""
+    put_result(job, lambda target: write(target, data, overwrite=overwrite, origin=origin), lambda: [data], stdout)
 
 
 @contextmanager
-def beside(files: Sequence[tuple[Path, bytes]], overwrite: bool, origin: "Origin | None") -> Iterator[None]:
+def beside(files: Sequence[tuple[Path, bytes]], overwrite: bool, origin: Origin | None) -> Iterator[None]:
     """Write files as the context begins, and remove the new ones again if what follows inside it fails.
 
     Raises:
@@ -77,7 +65,7 @@ def beside(files: Sequence[tuple[Path, bytes]], overwrite: bool, origin: "Origin
                 path.parent.mkdir(parents=True)
                 folders.append(first)
             fresh = not os.path.lexists(path)
-            put_file(path, data, overwrite, origin)
+            write(path, data, overwrite=overwrite, origin=origin)
             if fresh:
                 new.append(path)
         yield
@@ -90,26 +78,12 @@ def beside(files: Sequence[tuple[Path, bytes]], overwrite: bool, origin: "Origin
         raise
 
 
-def put_file(target: Path, data: bytes, overwrite: bool, origin: "Origin | None") -> None:
-    """Write a file whole or not at all, keeping the attributes of the file `origin` that it was made from.
-
-    Raises:
-        OutputError: It cannot be written, or exists and may not be overwritten.
-    """
-    from smdae.files.writing import write
-
-    write(target, data, overwrite=overwrite, origin=origin)
-
-
-def origin_of(job: Job, messages: Messages) -> "Origin | None":
+def origin_of(job: Job, messages: Messages) -> Origin | None:
     """Return the attributes of the input that its result is to keep; None for a stream. Warn of those that are lost.
 
     Raises:
         OutputError: The input is to be replaced, and has changed since the run began.
     """
-    from smdae.files.dressing import Origin
-    from smdae.files.refusals import refuse_changed
-
     if job.replaced is not None:
         refuse_changed(job.source, job.replaced)
     with suppress(OSError, ValueError):  # reading it will report them

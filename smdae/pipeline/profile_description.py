@@ -12,8 +12,6 @@ from smdae.pipeline.noise_choice import noise_named
 if TYPE_CHECKING:
     from smdae.noise import Noise
 
-__all__ = ["lines", "record"]
-
 INDENT = "  "
 
 

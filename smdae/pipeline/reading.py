@@ -14,18 +14,6 @@ from smdae.pipeline.places import STREAM, Job
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
-__all__ = [
-    "bare",
-    "called",
-    "converted",
-    "like",
-    "measurable",
-    "piped",
-    "read_picture",
-    "refuse_misnamed",
-    "within_memory",
-]
-
 
 def called(job: Job) -> str:
     """Return the name of a job's input in messages: its path, or stdin."""
@@ -103,14 +91,7 @@ def within_memory(name: str) -> Iterator[None]:
 
 
 def refuse_misnamed(job: Job, options: Options, called: str, endings: Sequence[str]) -> None:
-    """Raise InputError for a file with the ending of another format, which its result would get too.
-
-    Args:
-        job: The file.
-        options: How it is denoised.
-        called: The true format of the file, in words.
-        endings: The endings of that format, the usual one first.
-    """
+    """Raise InputError for a file with the ending of another format than it has, if its result would get that too."""
     ending = job.source.suffix.lower()
     if STREAM in (job.source, job.target) or options.ending or job.target.suffix.lower() != ending:
         return

@@ -11,9 +11,7 @@ from smdae.pipeline.places import Job
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.pipeline.outcome import Outcome
-    from smdae.pipeline.picture_noise import NoiseFacts, PictureNoise
-
-__all__ = ["estimates", "figures", "frames_record", "is_number", "precisions", "record_of", "words_of"]
+    from smdae.pipeline.picture_noise import NoiseFacts
 
 
 def words_of(model: Any) -> str:
@@ -21,11 +19,9 @@ def words_of(model: Any) -> str:
     return f"denoised by smdae {__version__} with {model.identity}"
 
 
-def record_of(
-    job: Job, model: Any, found: "Sequence[PictureNoise | NoiseFacts]", precisions: Sequence[str]
-) -> dict[str, Any]:
+def record_of(job: Job, model: Any, found: "Sequence[NoiseFacts]", precisions: Sequence[str]) -> dict[str, Any]:
     """Return the JSON record of a denoised file; noise and sigma are lists where it has several pages or channels."""
-    sigmas = [_plain(page.levels) for page in found]
+    sigmas = [page.levels[0] if len(page.levels) == 1 else list(page.levels) for page in found]
     kinds = ["none" if page.estimate.noise.is_none else page.estimate.noise.kind for page in found]
     noise = [
         {
@@ -69,10 +65,6 @@ def estimates(judgements: "Sequence[Judgement | None]") -> dict[str, Any]:
         "doubts": [list(judged.doubts) if judged else [] for judged in judgements],
     }
     return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
-
-
-def _plain(levels: tuple[float, ...]) -> float | list[float]:
-    return levels[0] if len(levels) == 1 else list(levels)
 
 
 def precisions(outcome: "Outcome", model: Any) -> list[str]:

@@ -12,22 +12,15 @@ from html import escape
 from typing import Any
 
 from smdae import __version__
+from smdae.pipeline.report import Pair, View
 from smdae.pipeline.report_style import SCRIPT, STYLE
-from smdae.pipeline.report_view import Pair, View
-
-__all__ = ["page"]
 
 CHART = 560, 240  # pixels
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 40  # of these, around the curve
 
 
 def page(records: Sequence[Mapping[str, Any]], views: Sequence[View]) -> bytes:
-    """Return the page as the bytes of an HTML file.
-
-    Args:
-        records: The JSON records of all pictures, with those that failed or were skipped.
-        views: The pictures to show, in the same order; only some if there are many.
-    """
+    """Return the page as HTML: the JSON records of all pictures, and views of some, in the same order."""
     by_name = {record["input"]: record for record in records}
     first = {view.name: number for number, view in reversed(list(enumerate(views)))}
     sections = [_section(number, view, by_name[view.name]) for number, view in enumerate(views)]

@@ -1,7 +1,5 @@
 """The style of the page of `denoise --report`, and the script of its slider and zoom."""
 
-__all__ = ["SCRIPT", "STYLE"]
-
 STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --soft: #5c5c5c; --line: #d9d9d9; --shade: #f5f5f3; --page: #fff;
   --blue: #0066a8; --bad: #a4262c; }

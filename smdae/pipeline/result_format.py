@@ -3,41 +3,31 @@
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from smdae.errors import OutputError, UsageError
+from smdae.files.colour_profile import is_srgb
 from smdae.files.formats import FORMATS, SUFFIXES, WITH_QUALITY, in_words
+from smdae.files.images import refuse_format
+from smdae.files.jpeg_file import MAX_EXIF, MAX_ICC
+from smdae.files.orientation import orientation_of
+from smdae.files.picture import Picture, with_depth
+from smdae.files.refusals import refuse_making
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_names import special_format
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.reading import called
 from smdae.pipeline.replacing import refuse_result
 
-if TYPE_CHECKING:
-    from smdae.files.picture import Picture
-
-__all__ = [
-    "check_target",
-    "kind_of",
-    "refuse_one_picture",
-    "refuse_other_format",
-    "refuse_quality",
-    "wanted_kind",
-    "warn_of_look",
-]
-
 ANIMATED = ("GIF", "PNG", "WEBP")
 
 
-def kind_of(job: Job, picture: "Picture", options: Options) -> str:
+def kind_of(job: Job, picture: Picture, options: Options) -> str:
     """Return the name of the format of the result, once it is clear that it can be written.
 
     Raises:
         OutputError: It cannot be written.
         UsageError: It goes to stdout, --quality is given, and the format has none.
     """
-    from smdae.files.picture import with_depth
-
     result = with_depth(picture, options.depth, options.white_of(picture), pixels=False)
     _refuse_deep(result, wanted_kind(job, result.format, options.ending))
     kind = check_target(job, result, options.ending, options.overwrite, options.new_folder)
@@ -46,7 +36,7 @@ def kind_of(job: Job, picture: "Picture", options: Options) -> str:
     return kind
 
 
-def check_target(job: Job, picture: "Picture", ending: str | None, overwrite: bool, made: Path | None) -> str:
+def check_target(job: Job, picture: Picture, ending: str | None, overwrite: bool, made: Path | None) -> str:
     """Return the name of the format of the result, such as "PNG", once it is clear that it can be written there.
 
     Args:
@@ -59,9 +49,6 @@ def check_target(job: Job, picture: "Picture", ending: str | None, overwrite: bo
     Raises:
         OutputError: The result cannot be written there, or the format cannot hold it.
     """
-    from smdae.files.images import refuse_format
-    from smdae.files.refusals import refuse_making
-
     if job.target != STREAM:
         if made and not os.path.exists(job.target.parent):
             refuse_making(job.target.parent, made)
@@ -81,8 +68,6 @@ def wanted_kind(job: Job, format: str, ending: str | None) -> str:
     Raises:
         OutputError: Its name has the ending of no format that pictures are written in.
     """
-    from smdae.files.formats import FORMATS
-
     suffix = job.target.suffix.lower()
     if job.target == STREAM:
         return SUFFIXES[ending] if ending else format
@@ -94,12 +79,8 @@ def wanted_kind(job: Job, format: str, ending: str | None) -> str:
     raise OutputError(f"{named}unknown extension", f"known are {', '.join(SUFFIXES)}")
 
 
-def warn_of_look(job: Job, picture: "Picture", kind: str, options: Options) -> None:
+def warn_of_look(job: Job, picture: Picture, kind: str, options: Options) -> None:
     """Warn where a picture looks otherwise in another format, which cannot hold its colours or how it is turned."""
-    from smdae.files.colour_profile import is_srgb
-    from smdae.files.jpeg_file import MAX_EXIF, MAX_ICC
-    from smdae.files.orientation import orientation_of
-
     if kind == picture.format:
         return
     profile, exif = picture.metadata.icc or b"", picture.metadata.exif or b""
@@ -114,15 +95,7 @@ def warn_of_look(job: Job, picture: "Picture", kind: str, options: Options) -> N
 
 
 def refuse_one_picture(job: Job, options: Options, own: str, held: str, is_animated: bool = False) -> None:
-    """Raise OutputError for a result in another format than its file, which holds more than that format can.
-
-    Args:
-        job: The file, and where its result goes.
-        options: How it is denoised.
-        own: The format of the file.
-        held: What the file holds, in words.
-        is_animated: Whether that is an animation.
-    """
+    """Raise OutputError for a result in another format than its file's `own`, which cannot hold what is `held`."""
     kind = wanted_kind(job, own, options.ending)
     if kind == own:
         return
@@ -135,15 +108,7 @@ def refuse_one_picture(job: Job, options: Options, own: str, held: str, is_anima
 
 
 def refuse_other_format(job: Job, options: Options, called: str, endings: Sequence[str], hint: str) -> None:
-    """Raise OutputError for a result in another format, for files that are written only as what they are.
-
-    Args:
-        job: The file, and where its result goes.
-        options: How it is denoised.
-        called: The format of the file, in words.
-        endings: The endings of that format.
-        hint: What the user can do about it.
-    """
+    """Raise OutputError for a result in another format, for files that are written only as what they are."""
     is_named_otherwise = job.target != STREAM and job.target.suffix.lower() not in endings
     if options.ending or is_named_otherwise:
         written = options.ending or job.target
@@ -165,10 +130,8 @@ def refuse_quality(kinds: Collection[str | None]) -> None:
         )
 
 
-def _refuse_deep(picture: "Picture", kind: str) -> None:
+def _refuse_deep(picture: Picture, kind: str) -> None:
     """Raise OutputError for samples that a format does not hold, where it holds the picture with fewer bits."""
-    from smdae.files.images import refuse_format
-
     holds = FORMATS[kind].samples
     bits = next((bits for name, bits in (("uint16", 16), ("uint8", 8)) if name in holds), None)
     if picture.depth in holds or bits is None:

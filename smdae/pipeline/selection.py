@@ -19,8 +19,6 @@ from smdae.errors import InputError, UsageError
 from smdae.files.kinds import CLOSED, CLOSED_ONES, counted, is_overlooked, kind_of, refuse_closed
 from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_more, is_picture, missing_reader, results_among
 
-__all__ = ["Search", "Selection", "is_many", "listed", "refuse_unpiped", "selected", "share_of"]
-
 RESULT, LINK = "result of an earlier run", "symbolic link"  # kinds of files that are left out, besides endings
 PLURALS = {RESULT: "results of an earlier run", LINK: "symbolic links", CLOSED: CLOSED_ONES}
 MAX_COUNTED = 10_000  # files in subfolders that are read only to say how many pictures there are
@@ -32,13 +30,11 @@ class Search:
     """The rules by which folders are searched.
 
     Attributes:
-        recursive: Whether folders in folders are searched too.
         into: The folder of the results, whose files are not inputs; None if results go beside their inputs.
         suffixes: The endings of names, before the extension, by which results beside their inputs are recognised.
         marked: Whether results are also recognised by their metadata.
         more: Whether camera raw files, FITS, Y4M and OME-Zarr are pictures too, if they can be read.
         may_be_done: Whether a folder that holds nothing but results is no error: there is nothing left to do in it.
-        links: Whether links in folders are pictures.
     """
 
     recursive: bool = False
@@ -121,12 +117,7 @@ def selected(inputs: Iterable[Path], search: Search, literal: bool = False) -> S
 
 
 def refuse_unpiped(wanted: str, purpose: str = "") -> None:
-    """Raise UsageError unless something is piped into stdin.
-
-    Args:
-        wanted: What should be, such as "an image"; it stands in the hint.
-        purpose: What follows "nothing is piped into stdin" in the message.
-    """
+    """Raise UsageError unless something is piped into stdin; its hint says what is wanted, such as "an image"."""
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError(f"nothing is piped into stdin{purpose}", f"pipe {wanted} in, or name a file")
 
@@ -278,9 +269,5 @@ def _none_in(folder: Path, found: Selection, search: Search) -> InputError:
 
 def _skipped(left_out: Counter[str]) -> str:
     """Return in words how many files were left out; empty if none were."""
-    kinds = Counter({_plural(kind, count): count for kind, count in left_out.items()})
+    kinds = Counter({PLURALS.get(kind, kind) if count > 1 else kind: count for kind, count in left_out.items()})
     return f"{left_out.total():,} skipped: {counted(kinds)}" if left_out else ""
-
-
-def _plural(kind: str, count: int) -> str:
-    return PLURALS.get(kind, kind) if count > 1 else kind

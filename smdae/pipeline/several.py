@@ -6,10 +6,12 @@ import numpy as np
 
 from smdae.errors import InputError, OutputError
 from smdae.files.formats import FORMATS
+from smdae.files.parts import Parts
+from smdae.files.picture import Picture
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import denoised
-from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared
+from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared
 from smdae.pipeline.places import Job
 from smdae.pipeline.placing import origin_of, put_bytes
 from smdae.pipeline.reading import called, refuse_misnamed
@@ -21,22 +23,12 @@ from smdae.progress import Watch, part_of
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-    from smdae.files.parts import Parts
-    from smdae.files.picture import Picture
-
-__all__ = ["denoise_parts"]
 
 
 def denoise_parts(
-    parts: "Parts", job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None
+    parts: Parts, job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
-    """Denoise all pictures of a file, write the result, and return its JSON record.
-
-    Raises:
-        InputError: An option goes only with a single picture, or a part is damaged.
-        OutputError: The format of the result cannot hold several pictures, or it cannot be written.
-        UsageError, ModelError, MemoryLimitError: As `denoised`.
-    """
+    """Denoise all pictures of a file, write the result, and return its JSON record."""
     alone = {
         "--reference": options.reference is not None,
         options.extras.option: options.extras.some,
@@ -56,7 +48,7 @@ def denoise_parts(
         raise OutputError(f"{parts.container.called} keeps its bit depth", "leave --bit-depth out")
     share = parts.container.alike and is_noise_shared(model, options)
     shared = with_shared_noise(parts, model, options, called(job)) if share else options
-    found: list[PictureNoise] = []
+    found: list[NoiseFacts] = []
     judgements: list[Judgement | None] = []
     products: list[str] = []
     results: list[Picture | None] = []
@@ -69,7 +61,7 @@ def denoise_parts(
         if options.report is not None and not number:
             page = f"{parts.container.piece} 1 of {len(parts)}" if len(parts) > 1 else ""
             options.report.show(str(job.source), part, outcome.picture, outcome.found, page)
-        found.append(outcome.found)
+        found.append(outcome.found.facts())
         judgements.append(outcome.judgement)
         products.extend(precisions(outcome, model))
         results.append(None if outcome.picture.pixels is part.pixels else outcome.picture)

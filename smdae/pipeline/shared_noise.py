@@ -1,27 +1,37 @@
 """The noise and the scale that the pages of a file share: those of a typical page (see `denoising.pages`)."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from smdae.files.picture import Picture
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_noise import PictureNoise, find_noise
 
 if TYPE_CHECKING:
     from smdae.estimation.scale import Scale
-    from smdae.files.picture import Picture
-
-__all__ = ["Pages", "typical_noise", "with_shared_noise"]
 
 
 class Pages(Protocol):
     """Pictures of one kind, by their numbers."""
 
     def __len__(self) -> int: ...
-    def page(self, number: int, /) -> "Picture":
+    def page(self, number: int, /) -> Picture:
         """Return the page of a number, counted from 0."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Numbered:
+    """Pictures by their numbers, counted from 0, each of which `page` returns."""
+
+    count: int
+    page: Callable[[int], "Picture"]
+
+    def __len__(self) -> int:
+        return self.count
 
 
 def with_shared_noise(pages: Pages, model: Any, options: Options, name: str) -> Options:
@@ -29,10 +39,8 @@ def with_shared_noise(pages: Pages, model: Any, options: Options, name: str) -> 
 
     Arguments and errors are those of `typical_noise`.
     """
-    from smdae.denoising.pages import unscaled
-
     median, options = typical_noise(pages, model, options, name)
-    return replace(options, noise=unscaled(median.noise, median.prepared.scale))
+    return replace(options, noise=median.in_unit)
 
 
 def typical_noise(
@@ -68,7 +76,7 @@ def typical_noise(
     return median, replace(options, scale=scale or options.scale)
 
 
-def _empty(page: "Picture", model: Any, options: Options, name: str) -> PictureNoise:
+def _empty(page: Picture, model: Any, options: Options, name: str) -> PictureNoise:
     """Return that a page without any value has no noise."""
     found = find_noise(replace(page, pixels=np.zeros_like(page.pixels)), model, options, name)
     return replace(found, estimate=replace(found.estimate, reason="it has no values"))

@@ -15,8 +15,6 @@ from smdae.pipeline.messages import Line, Messages
 from smdae.pipeline.peers import Peers
 from smdae.pipeline.places import Job
 
-__all__ = ["Outcome", "shared"]
-
 Outcome = dict[str, Any] | SmdaeError | None  # of a job: its record, its error, or None if it was skipped
 
 
@@ -30,14 +28,6 @@ def shared(
     fail_fast: bool = False,
 ) -> Iterator[tuple[Job, Outcome]]:
     """Do this process's part of all jobs; the first process yields the outcomes of all, in the order of the jobs.
-
-    Args:
-        jobs: The jobs, the same in all processes.
-        done: Does one job, and returns its outcome.
-        peers: The processes that share the jobs.
-        messages: The receiver of messages.
-        parallel: How many jobs each process does at once.
-        fail_fast: Whether to begin no more jobs after a failure.
 
     Yields:
         A job with its record, its error, or None if it was skipped; nothing in other processes than the first.

@@ -7,7 +7,7 @@ with the median level of each image or channel; for video that of luma and of ea
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,68 +15,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import InputError, UsageError
+from smdae.files import fits, ome_zarr, raw, y4m
+from smdae.files.images import decoding, opening
+from smdae.files.picture import Picture
+from smdae.files.sequence import Ahead
+from smdae.pipeline.picture_description import UNLOADED, Description, described
 
 if TYPE_CHECKING:
-    from smdae.files.picture import Picture
     from smdae.pipeline.options import Options
-    from smdae.pipeline.picture_noise import PictureNoise
-
-__all__ = ["FilePart", "of_fits", "of_raw", "of_video", "of_volume"]
 
 FRAMES = 5  # of a video, that are examined
 PLANES = ("luma", "blue chroma", "red chroma")
 
 
-@dataclass(frozen=True, eq=False)
-class FilePart:
-    """A part of a file, and its noise.
-
-    Attributes:
-        picture: The part as a picture, or a picture of the same kind.
-        pages: The number of its pages.
-        found: The noise; for many pages that of the page with the median level.
-        options: The settings, with the scale that the noise was found on.
-        channel: The number of the channel, counted from 1, and the number of all.
-        what: The kind of part in words; empty to derive it from the picture.
-    """
-
-    picture: "Picture"
-    pages: int
-    found: "PictureNoise"
-    options: "Options"
-    channel: tuple[int, int] = (1, 1)
-    what: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class _Several:
-    """Pictures in memory, by their numbers."""
-
-    pictures: "list[Picture]"
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def page(self, number: int, /) -> "Picture":
-        """Return the picture of a number, counted from 0."""
-        return self.pictures[number]
-
-
-def of_raw(content: Path | bytes, name: str, options: "Options", model: Any) -> list[FilePart]:
-    """Read a camera raw file, estimate its noise, and return both.
-
-    Args:
-        content: The bytes of the file, or its path.
-        name: The name of the file in messages.
-        options: How its noise is found.
-        model: The model that is to denoise it.
-
-    Raises:
-        UsageError: An option goes only with pictures that are developed already.
-        InputError: The file is damaged or of an unknown kind, or the extra that reads it is not installed.
-        MemoryLimitError: It takes more memory than there is.
-    """
-    from smdae.files import raw
+def of_raw(content: Path | bytes, name: str, options: "Options") -> list[Description]:
+    """Read a camera raw file, estimate its noise, and return the description of both."""
     from smdae.pipeline.one_raw import noise_of, stand_in
     from smdae.pipeline.picture_noise import find_noise
 
@@ -85,28 +38,24 @@ def of_raw(content: Path | bytes, name: str, options: "Options", model: Any) -> 
     with raw.opened(content.read_bytes() if isinstance(content, Path) else content, name, quiet=True) as shot:
         if shot.mosaic is None:
             picture = replace(shot.developed(), format="RAW")
-            return [FilePart(picture, 1, find_noise(picture, model, options, name), options)]
+            return [described(name, picture, 1, find_noise(picture, UNLOADED, options, name), options)]
         width, height = shot.size
         what = f"{width} x {height}, a mosaic of red, green and blue, camera raw"
         found = noise_of(shot, shot.mosaic, options)
-        return [FilePart(replace(stand_in(shot.size, "uint16"), format="RAW"), 1, found, options, what=what)]
+        picture = replace(stand_in(shot.size, "uint16"), format="RAW")
+        return [described(name, picture, 1, found, options, what=what)]
 
 
-def of_fits(content: Path | bytes, name: str, options: "Options", model: Any) -> list[FilePart]:
-    """Read a FITS file, and return each of its images with its noise; arguments are those of `of_raw`.
-
-    Raises:
-        UsageError, InputError, MemoryLimitError: As `fits.opened` and `typical_noise`.
-    """
-    from smdae.files import fits
-    from smdae.pipeline.one_fits import FitsPlanes
+def of_fits(content: Path | bytes, name: str, options: "Options") -> list[Description]:
+    """Read a FITS file, and return each of its images with its noise."""
+    from smdae.pipeline.one_fits import planes_of
     from smdae.pipeline.shared_noise import typical_noise
 
     options = replace(options, mend=False)  # stars are as small as outliers
     parts = []
     with fits.opened(content, name) as file:
         for k, image in enumerate(file.images):
-            planes = FitsPlanes(image, file.file)
+            planes = planes_of(image, file.file)
             picture = replace(planes.page(0), format="FITS")
             height, width = image.shape
             of = f"image {k + 1} of {len(file.images)}, " if len(file.images) > 1 else ""
@@ -114,20 +63,16 @@ def of_fits(content: Path | bytes, name: str, options: "Options", model: Any) ->
             bits = 8 * image.dtype.itemsize
             depth = f"{bits}-bit floats" if image.dtype.kind == "f" else f"{bits} bits"
             what = f"{of}{size} in gray, {depth}, FITS"
-            noise = typical_noise(planes, model, options, name, len(file.images) > 1)
-            parts.append(FilePart(picture, len(planes), *noise, (k + 1, len(file.images)), what))
+            noise = typical_noise(planes, UNLOADED, options, name, len(file.images) > 1)
+            channel = k + 1, len(file.images)
+            parts.append(described(name, picture, len(planes), *noise, channel=channel, what=what))
     return parts
 
 
-def of_volume(folder: Path, name: str, options: "Options", model: Any) -> list[FilePart]:
-    """Read an OME-Zarr, and return each of its channels with its noise; arguments are those of `of_raw`.
-
-    Raises:
-        UsageError, InputError, MemoryLimitError: As `ome_zarr.opened` and `typical_noise`.
-    """
-    from smdae.files import ome_zarr
+def of_volume(folder: Path, name: str, options: "Options") -> list[Description]:
+    """Read an OME-Zarr, and return each of its channels with its noise."""
     from smdae.pipeline.shared_noise import typical_noise
-    from smdae.pipeline.volume_channels import VolumePlanes
+    from smdae.pipeline.volume_channels import planes_in
 
     parts = []
     with ome_zarr.opened(folder, name) as volume:
@@ -135,32 +80,24 @@ def of_volume(folder: Path, name: str, options: "Options", model: Any) -> list[F
             height, width = image.shape[-2:]
             for c in range(image.channels):
                 count = len(all_planes := image.planes(c))
-                planes = VolumePlanes(image, image.written(all_planes), name)
+                planes = planes_in(image, image.written(all_planes), name)
                 picture = replace(planes.page(0), format="OME-Zarr")
                 of = f"channel {c + 1} of {image.channels}, " if image.channels > 1 else ""
                 size = f"{count:,} planes of {width} x {height}" if count > 1 else f"{width} x {height}"
                 format = "OME-Zarr" if image.is_ome else "Zarr"
                 what = f"{of}{size} in gray, {image.array.dtype.name}, {format} {image.axes}"
-                noise = typical_noise(planes, model, options, name, image.channels > 1)
-                parts.append(FilePart(picture, count, *noise, (c + 1, image.channels), what))
+                noise = typical_noise(planes, UNLOADED, options, name, image.channels > 1)
+                parts.append(described(name, picture, count, *noise, channel=(c + 1, image.channels), what=what))
     return parts
 
 
-def of_video(source: Path, begun: bytes | None, name: str, options: "Options", model: Any) -> list[FilePart]:
+def of_video(source: Path, begun: bytes | None, name: str, options: "Options") -> list[Description]:
     """Read the first frames of a Y4M video, and return each of their planes with its noise.
 
-    `begun` are the bytes already read from stdin; the other arguments are those of `of_raw`.
-
-    Raises:
-        UsageError: An option does not go with video.
-        InputError: The stream is damaged.
-        MemoryLimitError: It takes more memory than there is.
+    `begun` are the bytes already read from stdin.
     """
     from smdae.estimation.scale import Scale
-    from smdae.files import y4m
-    from smdae.files.images import decoding
-    from smdae.files.picture import Picture
-    from smdae.pipeline.shared_noise import typical_noise
+    from smdae.pipeline.shared_noise import Numbered, typical_noise
 
     if options.white is not None or options.black is not None:
         raise UsageError("--white and --black do not go with video", "leave them out")
@@ -179,17 +116,14 @@ def of_video(source: Path, begun: bytes | None, name: str, options: "Options", m
         height, width = header.shapes[k]
         frame = f"{len(frames)} frames" if len(frames) > 1 else "frame"
         what = f"the first {frame}, {PLANES[k]} of {width} x {height}, {header.bits} bits, Y4M"
-        noise = typical_noise(_Several(pictures), model, options, name)
-        parts.append(FilePart(pictures[0], len(frames), *noise, (k + 1, count), what))
+        noise = typical_noise(Numbered(len(pictures), pictures.__getitem__), UNLOADED, options, name)
+        parts.append(described(name, pictures[0], len(frames), *noise, channel=(k + 1, count), what=what))
     return parts
 
 
 @contextmanager
 def _stream(source: Path, begun: bytes | None) -> Iterator[Any]:
     """Yield a stream of a file, or of stdin with the bytes already read in front."""
-    from smdae.files.images import opening
-    from smdae.files.sequence import Ahead
-
     if begun is not None:
         yield Ahead(begun, sys.stdin.buffer)
         return

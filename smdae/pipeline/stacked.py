@@ -8,7 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from smdae.errors import InputError, UsageError
+from smdae.files import stack
 from smdae.files.formats import FORMATS
+from smdae.files.picture import Picture
+from smdae.files.stack import Group, Stack
+from smdae.files.tiff_survey import BITS_STAY, Key
+from smdae.files.tiff_writing import Style
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.options import Options
@@ -26,11 +31,6 @@ from smdae.progress import Watch, part_of
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-    from smdae.files.picture import Picture
-    from smdae.files.stack import Group, Key, Stack
-    from smdae.files.tiff_writing import Style
-
-__all__ = ["called_key", "denoise_stack"]
 
 
 @dataclass(eq=False)
@@ -38,16 +38,8 @@ class _Run:
     """The work on a stack, and what it found.
 
     Attributes:
-        job: The stack, and where its result goes.
-        options: The settings for all of it.
         model: The model that denoises its first page.
-        model_for: Returns the model for a page.
-        pages: The stack.
         shared: The settings for the pages of each channel, which share their noise and scale.
-        watch: Called with the number of pages done, and with their total.
-        noise: The noise of the pages of each channel.
-        judgements: The estimated quality of each page.
-        products: The precision of the products for each page.
         has_changed: Whether the pixels of any page so far are others than before.
     """
 
@@ -63,12 +55,12 @@ class _Run:
     products: list[str] = field(default_factory=list)
     has_changed: bool = False
 
-    def results(self) -> Iterator[list["Picture"]]:
+    def results(self) -> Iterator[list[Picture]]:
         """Yield the results of one page after the other, a picture for each of its channels."""
         pages = self.pages
         for number in range(len(pages)):
             before = pages.pictures(number)
-            channels = zip(before, pages.keys(number), pages.is_selected(number), strict=True)
+            channels = zip(before, pages.survey.keys(number), pages.survey.is_selected(number), strict=True)
             after = [
                 self._denoised(picture, key, number) if chosen else converted(picture, self.options)
                 for picture, key, chosen in channels
@@ -79,7 +71,7 @@ class _Run:
             yield after
             del after  # the next page is made while nothing of this one is held
 
-    def _denoised(self, picture: "Picture", key: "Key", number: int) -> "Picture":
+    def _denoised(self, picture: Picture, key: "Key", number: int) -> Picture:
         """Return a channel of a page denoised, and keep what there is to report of it."""
         from smdae.denoising.pages import is_blank
 
@@ -98,8 +90,6 @@ class _Run:
 
     def style(self) -> "Style":
         """Return how the result is written."""
-        from smdae.files import stack
-
         job, options = self.job, self.options
         target = job.target.name if job.target != STREAM else job.source.name
         style = stack.style_for(self.pages, job.source.name, target, options.depth, options.strip)
@@ -132,15 +122,7 @@ def denoise_stack(
     """Denoise a TIFF of many pages or channels page by page, write the result, and return its JSON record.
 
     Only one page is in memory at a time.
-
-    Raises:
-        InputError: The file is damaged, or an option goes only with a single picture.
-        OutputError: The format of the result cannot hold several pages, or it cannot be written.
-        UsageError, MemoryLimitError: As `denoised`.
     """
-    from smdae.files import stack
-    from smdae.files.tiff_survey import BITS_STAY
-
     if options.profile is not None:
         refuse_place(options.profile, options.overwrite_beside)
     origin = origin_of(job, options.messages)
@@ -227,7 +209,6 @@ def _profile(pages: "Stack", shared: "Mapping[Key, Options]", model: Any, name: 
     Raises:
         InputError: There is none, or there are several channels, each with its own.
     """
-    from smdae.denoising.pages import unscaled
     from smdae.noise import Noise
 
     chosen = [group for group in pages.groups.values() if len(group)]
@@ -243,4 +224,4 @@ def _profile(pages: "Stack", shared: "Mapping[Key, Options]", model: Any, name: 
     if isinstance(options.noise, Noise):
         return saved(options.noise, name)
     median, _ = typical_noise(group, model, options, name)
-    return saved(unscaled(median.noise, median.prepared.scale), name)
+    return saved(median.in_unit, name)

@@ -16,9 +16,7 @@ from smdae.pipeline.places import Job
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-    from smdae.pipeline.picture_noise import NoiseFacts, PictureNoise
-
-__all__ = ["AS_TOLD", "say_remarks", "summarise"]
+    from smdae.pipeline.picture_noise import NoiseFacts
 
 MAX_CHANNELS = 12  # that are told of one by one; a file may have thousands of series
 MAX_DOUBTS = 3  # that are shown; each page of a stack may have its own
@@ -32,7 +30,7 @@ DETAIL = re.compile(r"( \([^()]*\)|, [^,()]*)$")  # the last one of a descriptio
 
 
 def summarise(
-    channels: "Mapping[str, Sequence[PictureNoise | NoiseFacts]]",
+    channels: "Mapping[str, Sequence[NoiseFacts]]",
     judgements: "Sequence[Judgement | None]",
     model: Any,
     job: Job,
@@ -93,12 +91,12 @@ def say_remarks(remarks: Sequence[str], job: Job, options: Options) -> None:
         options.messages.note(f"'{job.source}': {words}" if options.many else words)
 
 
-def _first(pages: "Sequence[PictureNoise | NoiseFacts]") -> "PictureNoise | NoiseFacts":
+def _first(pages: "Sequence[NoiseFacts]") -> "NoiseFacts":
     """Return the first page that has noise, or the first of all if none has."""
     return next((page for page in pages if not page.estimate.noise.is_none), pages[0])
 
 
-def _none(pages: "Sequence[PictureNoise | NoiseFacts]", is_estimated: bool) -> str:
+def _none(pages: "Sequence[NoiseFacts]", is_estimated: bool) -> str:
     """Return the words for a picture without noise, with the reason; empty if it has noise, or if that was given."""
     first = _first(pages)
     if not is_estimated or not first.estimate.noise.is_none:
@@ -107,7 +105,7 @@ def _none(pages: "Sequence[PictureNoise | NoiseFacts]", is_estimated: bool) -> s
     return NONE + (f" ({reason})" if reason else "")
 
 
-def _noise(pages: "Sequence[PictureNoise | NoiseFacts]", is_estimated: bool, piece: str) -> str:
+def _noise(pages: "Sequence[NoiseFacts]", is_estimated: bool, piece: str) -> str:
     """Return the estimated noise in words; empty if there is none, or if it was given."""
     first = _first(pages)
     if not is_estimated or first.estimate.noise.is_none:
@@ -126,7 +124,7 @@ def _quality(judged: "Sequence[Judgement]", piece: str) -> str:
     return ""
 
 
-def _remarks(pages: "Sequence[PictureNoise | NoiseFacts]") -> list[str]:
+def _remarks(pages: "Sequence[NoiseFacts]") -> list[str]:
     """Return lines about outliers, NaN or infinite pixels, and offsets of rows and columns."""
     said = []
     repaired = sum(page.repaired for page in pages)

@@ -5,44 +5,31 @@ of the plane with the median level, and their scale; channels share neither.
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from smdae.errors import UsageError
+from smdae.files import ome_zarr
+from smdae.files.ome_zarr import Volume
+from smdae.files.picture import Picture, from_samples
+from smdae.files.tiff_axes import Selection
+from smdae.files.zarr_images import Image
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared
-from smdae.pipeline.shared_noise import typical_noise
-
-if TYPE_CHECKING:
-    from smdae.files.ome_zarr import Volume
-    from smdae.files.picture import Picture
-    from smdae.files.tiff_axes import Selection
-    from smdae.files.zarr_images import Image
-
-__all__ = ["Channel", "VolumePlanes", "channels_of", "chosen_channels", "is_chosen", "refuse_beyond"]
+from smdae.pipeline.shared_noise import Numbered, typical_noise
 
 WINDOW, WINDOWS = 512, 4  # of a large plane, so many windows along each side are examined, of so many pixels a side
 
 
-@dataclass(frozen=True, eq=False)
-class VolumePlanes:
-    """The planes of a channel as pictures; of large planes only windows spread over them."""
+def planes_in(image: "Image", places: list[tuple[int, ...]], name: str) -> Numbered:
+    """Return planes of an image as pictures, of large ones windows spread over them; damage raises InputError."""
 
-    image: "Image"
-    places: list[tuple[int, ...]]
-    name: str
+    def page(number: int) -> Picture:
+        with ome_zarr.reading(name):
+            return from_samples(ome_zarr.sample(image, places[number], WINDOW, WINDOWS), "TIFF")
 
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def page(self, number: int, /) -> "Picture":
-        """Return the plane of a number, counted from 0; raise InputError if the volume is damaged there."""
-        from smdae.files import ome_zarr
-        from smdae.files.picture import from_samples
-
-        with ome_zarr.reading(self.name):
-            return from_samples(ome_zarr.sample(self.image, self.places[number], WINDOW, WINDOWS), "TIFF")
+    return Numbered(len(places), page)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +37,6 @@ class Channel:
     """A channel, and how its planes are denoised.
 
     Attributes:
-        label: The name of the channel in messages.
-        options: The settings.
         found: The noise of the plane with the median level.
         halo: The width in pixels of the margin that a region needs; None if it needs the whole plane.
         multiple: Regions with their margins start at multiples of it.
@@ -65,39 +50,26 @@ class Channel:
 
 
 def is_chosen(image: "Image", place: tuple[int, ...], selection: "Selection") -> bool:
-    """Return whether the user's selection of pages and channels holds a plane.
-
-    Args:
-        image: The image.
-        place: The index of the plane along all axes but rows and columns.
-        selection: What the user selects.
-    """
+    """Return whether the user's selection of pages and channels holds the plane at a place."""
     number = int(np.ravel_multi_index(place, image.shape[:-2])) if place else 0
     of_page = selection.pages is None or number + 1 in selection.pages
     return of_page and (selection.channels is None or image.channel(place) + 1 in selection.channels)
 
 
-def channels_of(image: "Image", volume: "Volume", model: Any, options: Options, name: str) -> dict[int, Channel]:
+def channels_of(image: "Image", volume: Volume, model: Any, options: Options, name: str) -> dict[int, Channel]:
     """Return the channels of an image that are to be denoised, by their numbers from 0.
-
-    Args:
-        image: One of the volume.
-        volume: All of it.
-        model: The model that denoises.
-        options: The settings by which it is denoised.
-        name: What messages call the volume.
 
     Raises:
         UsageError, InputError: As `typical_noise`.
     """
     return {
-        c: _channel(label and f"{label}: ", VolumePlanes(image, image.written(places), name), c, model, options)
+        c: _channel(label and f"{label}: ", planes_in(image, image.written(places), name), c, model, options, name)
         for c, (label, places) in chosen_channels(image, volume, options.selection).items()
     }
 
 
 def chosen_channels(
-    image: "Image", volume: "Volume", selection: "Selection"
+    image: "Image", volume: Volume, selection: "Selection"
 ) -> dict[int, tuple[str, list[tuple[int, ...]]]]:
     """Return the channels of an image that are to be denoised by their numbers: the name and the planes of each."""
     prefix = f"image {image.place}" if len(volume.images) > 1 else ""
@@ -109,7 +81,7 @@ def chosen_channels(
     return chosen
 
 
-def refuse_beyond(volume: "Volume", options: Options, name: str) -> None:
+def refuse_beyond(volume: Volume, options: Options, name: str) -> None:
     """Raise UsageError for pages or channels that the volume does not have, and for levels of other channels."""
     chosen = options.selection
     channels = max(image.channels for image in volume.images)
@@ -122,16 +94,15 @@ def refuse_beyond(volume: "Volume", options: Options, name: str) -> None:
         raise UsageError(f"--sigma has {len(options.levels)} values, and '{name}' has {channels} channels")
 
 
-def _channel(label: str, planes: VolumePlanes, c: int, model: Any, options: Options) -> Channel:
+def _channel(label: str, planes: Numbered, c: int, model: Any, options: Options, name: str) -> Channel:
     """Return the channel of these planes, number `c` of its image, with the noise that they share."""
-    from smdae.denoising.pages import unscaled
     from smdae.denoising.task import Task
 
     if options.levels is not None and len(options.levels) > 1:
         options = replace(options, levels=(options.levels[c],))
-    found, shared = typical_noise(planes, model, options, planes.name)
+    found, shared = typical_noise(planes, model, options, name)
     if is_noise_shared(model, options):
-        shared = replace(shared, noise=unscaled(found.noise, found.prepared.scale))
+        shared = replace(shared, noise=found.in_unit)
     shared = replace(shared, scale=shared.scale or found.prepared.scale)
     if found.noise.is_none:
         return Channel(label, shared, found, 0, 1)

@@ -199,14 +199,14 @@ def test_extras_go_with_one_picture(here, capsys):
 
 
 def test_if_the_result_cannot_be_written_nothing_else_stays(here, monkeypatch, capsys):
-    put = placing.put_file
+    put = placing.write
 
-    def failing(target, *how):
+    def failing(target, data, **how):
         if target.name == "a_denoised.png":
             raise OutputError(f"cannot write '{target}': the disk is full")
-        put(target, *how)
+        put(target, data, **how)
 
-    monkeypatch.setattr(placing, "put_file", failing)
+    monkeypatch.setattr(placing, "write", failing)
     before = everything_below(here)
     assert run("--samples", 2, "--save-steps", "steps") == 4
     assert everything_below(here) == before

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from smdae.cli.app import main
-from smdae.files import block_reader
+from smdae.files import piece_reader
 from smdae.files.model_file import read
 from smdae.fitting import Prepared
 from tests.forked import at_report
@@ -28,7 +28,7 @@ def here(bare):
 @pytest.fixture(params=["kept", "read"])
 def kept(request, monkeypatch):
     """Whether what was read of the cache stays in memory, as it does if it is small."""
-    monkeypatch.setattr(block_reader, "MAX_KEPT", 1 << 30 if request.param == "kept" else 0)
+    monkeypatch.setattr(piece_reader, "MAX_HELD", 1 << 30 if request.param == "kept" else 0)
 
 
 def fit(*arguments):
@@ -90,18 +90,6 @@ def test_a_fit_goes_on_with_the_cache_or_without(here, monkeypatch, before, afte
         assert fit("photos", *before) == 130
     assert fit("photos", "--resume", *after) == 0
     assert weights("model.safetensors") == weights("whole.safetensors")
-
-
-def test_damage_is_made_good_on_the_way_with_a_word(here, kept, capsys):
-    assert fit("photos", "-o", "a.safetensors", "--cache", "cache") == 0
-    (pixels,) = Path("cache").glob("pixels-*")
-    data = pixels.read_bytes()
-    pixels.write_bytes(data[:1000] + bytes([data[1000] ^ 1]) + data[1001:])
-    capsys.readouterr()
-    assert fit("photos", "-o", "b.safetensors", "--cache", "cache") == 0
-    assert "smdae: warning: the cache 'cache' was damaged: " in capsys.readouterr().err
-    assert weights("b.safetensors") == weights("a.safetensors")
-    assert pixels.read_bytes() == data
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import tifffile
 from smdae.cli import denoise_run
 from smdae.cli.app import main
 from smdae.files import writing
-from smdae.files.claims import claimed
 from smdae.pipeline import one_picture, stacked
+from smdae.pipeline.replacing import claimed
 from tests.forked import start
 from tests.tiny import complaint, encoded, everything_below, gray, model_bytes
 from tests.volumes import volume

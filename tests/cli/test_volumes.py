@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from smdae.cli.app import main
-from smdae.files import ome_metadata, ome_zarr, slabs
+from smdae.files import ome_metadata, ome_zarr
 from smdae.pipeline import one_volume
 from tests.tiny import complaint, encoded, everything_below, gray
 from tests.volumes import NOISE, clean, read, volume
@@ -79,7 +79,7 @@ def test_other_axes_and_types(axes, shape, chunks, dtype):
 def test_regions_with_their_margin_give_what_whole_planes_do(monkeypatch):
     volume("a.zarr", "zyx", (1, 240, 210), (1, 40, 40), levels=1)
     assert main(["denoise", "a.zarr", "-o", "whole.zarr", "--noise", "white", "--sigma", "0.05"]) == 0
-    monkeypatch.setattr(slabs, "ROOM", 44 * 190 * 190)
+    monkeypatch.setattr(one_volume, "ROOM", 44 * 190 * 190)
     seen = []
     monkeypatch.setattr(
         one_volume._Run, "_denoise", lambda self, *of, do=one_volume._Run._denoise: seen.append(of[2]) or do(self, *of)

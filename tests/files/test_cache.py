@@ -12,16 +12,14 @@ import pytest
 import tifffile
 
 from smdae.errors import InputError, OutputError
-from smdae.files import block_reader as blocks
 from smdae.files import cache as module
 from smdae.files import cache_folder, corpus, corpus_files
-from smdae.files.block_reader import BLOCK
 from smdae.files.cache import Cache
 from smdae.files.cache_index import Index
 from smdae.files.corpus import gather
 from smdae.files.disk_store import Stored, numbers_of
 from tests.forked import SERVER
-from tests.storing import gathering, signed
+from tests.storing import gathering
 from tests.tiny import colour, encoded, everything_below, gray, largest_file, photos
 
 P = 4
@@ -154,7 +152,12 @@ def test_a_large_stack_is_read_piece_by_piece(here, monkeypatch):
     whole = gather([Path("a.npy")], P, color=True)
     monkeypatch.setattr(corpus_files, "PIECE", 7 * 20 * 30 * 3)
     read, counts = np.fromfile, []
-    monkeypatch.setattr(np, "fromfile", lambda *args, **more: counts.append(args[2] // 1800) or read(*args, **more))
+
+    def counted(file, dtype, count, **more):
+        counts.extend([count // 1800] if file == Path("a.npy") else [])
+        return read(file, dtype, count, **more)
+
+    monkeypatch.setattr(np, "fromfile", counted)
     assert_equal(kept("a.npy", color=True), whole)
     assert counts == [7] * 7 + [1]
     assert_equal(kept("a.npy", color=True), whole)
@@ -242,23 +245,6 @@ def test_holes_do_not_grow_beyond_what_there_is(here):
 # Damage
 
 
-def test_a_flipped_bit_is_made_good_and_told(here, decoded):
-    folder = photos(here / "photos")
-    expected = gather([folder], P)
-    kept("photos")
-    decoded.clear()
-    good = pixels().read_bytes()
-    flip(pixels(), bytes_of(1) + 5)
-    said = []
-    assert_equal(kept("photos", said=said), expected)
-    assert pixels().read_bytes() == good
-    assert len(set(said)) == 3  # all three lie in that block
-    assert all("the cache 'cache' was damaged: " in line and "is decoded anew" in line for line in said)
-    decoded.clear()
-    assert_equal(kept("photos"), expected)
-    assert decoded == []
-
-
 def four_kept(here, decoded):
     """Four pictures in a folder, and in the cache."""
     (here / "in").mkdir()
@@ -268,26 +254,7 @@ def four_kept(here, decoded):
     decoded.clear()
 
 
-def test_only_what_lies_in_a_damaged_block_is_decoded_anew(here, decoded):
-    four_kept(here, decoded)
-    flip(pixels(), (2 * WIDE // BLOCK + 1) * BLOCK + 5)  # in a block that no other picture is in
-    found, expected = kept("in"), gather([here / "in"], P)
-    decoded.clear()
-    assert_equal(found, expected)
-    assert decoded == ["2.png"]
-
-
-def test_damage_to_a_file_that_has_gone_is_told_and_what_to_do(here):
-    photos(here / "photos")
-    found = kept("photos")
-    flip(pixels(), 5)
-    for name in ("0.png", "1.png", "2.png"):
-        (here / "photos" / name).unlink()
-    with pytest.raises(InputError, match="damaged and could not be repaired"):
-        found.images[0]
-
-
-@pytest.mark.parametrize("at", [3, 100, -3])
+@pytest.mark.parametrize("at", [3, -3])
 def test_a_damaged_index_is_told_and_all_is_decoded_anew(here, decoded, at):
     folder = photos(here / "photos")
     kept("photos")
@@ -370,7 +337,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_new(here, before, monkeypatc
     assert "larger than the system allows" in caught.value.message
     after = everything_below(here)
     if before:
-        assert after.pop("cache/index.jsonl").splitlines()[1:-1] == there.pop("cache/index.jsonl").splitlines()[1:-1]
+        assert after.pop("cache/index.jsonl").splitlines()[1:] == there.pop("cache/index.jsonl").splitlines()[1:]
     assert after == there
     assert_equal(kept("photos"), gather([folder], P))
 
@@ -532,18 +499,6 @@ def test_no_more_than_an_image_is_held_while_they_are_decoded(here, monkeypatch)
     assert max(most) <= 2
 
 
-def test_the_last_block_is_as_good_as_the_others_when_more_is_added(here, monkeypatch):
-    monkeypatch.setattr(blocks, "MAX_KEPT", 0)
-    (here / "in").mkdir()
-    for seed in range(6):
-        (here / "in" / f"{seed}.png").write_bytes(encoded(gray(150, 170, seed=seed)))
-        said = []
-        assert_equal(kept("in", said=said), gather([here / "in"], P))
-        assert said == []
-    whole = index()
-    assert whole.size == 6 * numbers_of(1, 150, 170) == pixels().stat().st_size
-
-
 def test_a_cache_within_which_nothing_was_missing_wrote_nothing(here, monkeypatch):
     photos(here / "photos")
     kept("photos")
@@ -555,10 +510,10 @@ def test_a_cache_within_which_nothing_was_missing_wrote_nothing(here, monkeypatc
 
 
 def forged(**changes):
-    """Give the index another first line, and the digest that belongs to it."""
+    """Give the index another first line."""
     path = CACHE / "index.jsonl"
     first, *others = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(signed([json.dumps(json.loads(first) | changes).encode() + b"\n", *others[:-1]])))
+    path.write_bytes(b"".join([json.dumps(json.loads(first) | changes).encode() + b"\n", *others]))
 
 
 @pytest.mark.parametrize("change", [lambda: None, lambda: os.utime("photos/0.png")], ids=["found", "added to"])

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Generator
 
-from smdae.files import block_reader as blocks
 from smdae.files import disk_store as module
+from smdae.files import piece_reader
 from smdae.files.disk_store import STRIP
 from smdae.fitting import prepare
 from smdae.fitting.loop import run
@@ -29,7 +29,7 @@ def images(channels=1, dtype="uint8", sides=SIDES):
 @pytest.fixture(params=["kept", "read"])
 def kept(request, monkeypatch):
     """Whether what was read is kept in memory, as it is of small files."""
-    monkeypatch.setattr(blocks, "MAX_KEPT", 1 << 30 if request.param == "kept" else 0)
+    monkeypatch.setattr(piece_reader, "MAX_HELD", 1 << 30 if request.param == "kept" else 0)
     return request.param == "kept"
 
 
@@ -108,7 +108,7 @@ def test_of_a_single_image_the_same_strip_is_held_out_and_nothing_is_copied(shap
     there = stored([image], tmp_path / "pixels")
     for ours, theirs in zip(split(there, 12, 0.3, 0), split([image], 12, 0.3, 0), strict=True):
         np.testing.assert_array_equal(ours.images[0], theirs.images[0])
-        assert ours.images.blocks is there.blocks
+        assert ours.images.pieces is there.pieces
         a, b = (Patches.pack(part.images, 12, 255) for part in (ours, theirs))
         assert a.places == b.places
         assert torch.equal(a.at(torch.arange(a.places)), b.at(torch.arange(b.places)))
@@ -144,30 +144,10 @@ def test_what_is_foretold_changes_nothing_but_the_time(kept, tmp_path, monkeypat
     assert sorted(reads) == sorted([50, 50, 50, 51, 51] if kept else [50, 50, 40, 50, 50, 51, 51])
 
 
-def test_damage_that_is_met_ahead_is_told_when_it_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(blocks, "MAX_KEPT", 0)
-    there = stored(images(), tmp_path / "pixels")
-    (tmp_path / "pixels").write_bytes(bytes((tmp_path / "pixels").stat().st_size))
-    patches, generator = Patches.pack(there, 12, 255), Generator().manual_seed(0)
-    patches.prefetch(50, generator)
-    with pytest.raises(AssertionError, match="was taken to be damaged"):
-        patches.draw(50, generator)
-
-
-def test_a_draw_looks_at_no_more_than_it_needs(tmp_path, monkeypatch):
-    """Of a few patches of a few images among many: a block or two each."""
-    monkeypatch.setattr(blocks, "MAX_KEPT", 0)
-    there = stored(images(sides=[(256, 512)] * 40), tmp_path / "pixels")
-    patches = Patches.pack(split(there, 12, 0.1, 0)[0].images, 12, 255)
-    assert not there.blocks._sound.any()
-    patches.draw(5, Generator().manual_seed(0))
-    assert 1 <= there.blocks._sound.sum() <= 2 * 2 * 5
-
-
 @pytest.mark.parametrize("growth", [[], [16, 24]])
 def test_steps_of_a_fit_read_nothing_twice(growth, tmp_path, monkeypatch):
     """Each batch is begun with before it is asked for, and taken: the first alone is read when it is."""
-    monkeypatch.setattr(blocks, "MAX_KEPT", 0)
+    monkeypatch.setattr(piece_reader, "MAX_HELD", 0)
     there = stored(images(sides=[(64, 300)] * 6), tmp_path / "pixels")
     model = {"model": "unet", "size": "small", "patch_size": 8} if growth else {"model": "energy", "hidden": 8}
     settings = check({**model, "growth": growth, "batch": 6, "max_steps": 6, "validations": 1, "sigma": 25.0})

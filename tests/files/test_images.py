@@ -23,8 +23,8 @@ from PIL import Image
 from smdae.errors import InputError, OutputError, SmdaeError
 from smdae.files import images, picture, png, png_chunks
 from smdae.files.exif import stripped
-from smdae.files.images import Metadata, encode, luma, read
-from smdae.files.picture import from_samples, samples_of
+from smdae.files.images import encode, read
+from smdae.files.picture import Metadata, from_samples, luma, samples_of
 
 LOSSLESS = ["PNG", "TIFF", "WEBP", "BMP", "PPM", "PAM", "NPY"]
 RNG = np.random.default_rng(5)

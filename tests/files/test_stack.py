@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from smdae.errors import InputError, MemoryLimitError, OutputError
 from smdae.files import images, stack, tiff_pages
-from smdae.files.picture import from_samples, samples_of, with_depth
+from smdae.files.picture import Metadata, from_samples, samples_of, with_depth
 
 ROOT = Path(stack.__file__).parents[2]
 RNG = np.random.default_rng(6)
@@ -148,7 +148,7 @@ def test_exif_of_each_page_is_kept_whatever_lies_below_it(big, byteorder):
     exif.get_ifd(0x8825)[1] = "N"
     buffer = BytesIO()
     if byteorder == "<" and not big:
-        metadata = images.Metadata(exif=exif.tobytes().removeprefix(b"Exif\0\0"))
+        metadata = Metadata(exif=exif.tobytes().removeprefix(b"Exif\0\0"))
         buffer.write(images.encode(replace(from_samples(COLOURS[0], "TIFF"), metadata=metadata), "TIFF"))
     else:
         with tifffile.TiffWriter(buffer, byteorder=byteorder, bigtiff=big) as file:

@@ -14,10 +14,9 @@ from smdae.estimation.scale import UNIT
 from smdae.files.picture import Metadata, Picture, from_samples, with_depth
 from smdae.noise import Noise
 from smdae.pipeline.options import Options
-from smdae.pipeline.picture_description import _Unloaded
+from smdae.pipeline.picture_description import UNLOADED
 from smdae.pipeline.picture_noise import PictureNoise, find_noise
-from smdae.pipeline.report import Report
-from smdae.pipeline.report_view import MAX_WHOLE, PART, view_of
+from smdae.pipeline.report import MAX_WHOLE, PART, Report, view_of
 
 RNG = np.random.default_rng(3)
 WAVES = (3276 * (np.sin(np.arange(64 * 64).reshape(64, 64) / 7) + RNG.normal(0, 0.2, (64, 64)))).astype(np.int16)
@@ -47,7 +46,7 @@ def test_a_portrait_of_a_phone_stands_upright_as_its_viewers_show_it():
     lying[:, :10] = 200  # the sky, on the left as it is stored
     picture = Picture(lying, 255.0, "JPEG", metadata=Metadata(exif=exif.tobytes()))
     report = Report(Path("r.html"), False)
-    report.show("x", picture, picture, find_noise(picture, _Unloaded(), Options(), "x"))
+    report.show("x", picture, picture, find_noise(picture, UNLOADED, Options(), "x"))
     (view,) = report.views["x"]
     shown = np.asarray(Image.open(BytesIO(view.pairs[0].after)))
     assert view.size == "40 x 60"
@@ -57,7 +56,7 @@ def test_a_portrait_of_a_phone_stands_upright_as_its_viewers_show_it():
 
 def test_the_report_shows_integers_in_8_bits_as_bright_as_they_were():
     before = from_samples(WAVES, "TIFF")
-    found = find_noise(before, _Unloaded(), Options(), "x")
+    found = find_noise(before, UNLOADED, Options(), "x")
     shown = {}
     for name, after in (("same", before), ("flat", with_depth(before, "uint8", before.white))):
         report = Report(Path("r.html"), False)

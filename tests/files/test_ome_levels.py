@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smdae.files.pyramid import MEAN, Reduction, factors, reduction_of
+from smdae.files.ome_levels import MEAN, Reduction, factors, reduction_of
 
 
 def test_the_blocks_by_which_shapes_shrink():

@@ -7,7 +7,7 @@ import pytest
 from smdae.errors import InputError
 from smdae.pipeline.measured import measured
 from smdae.pipeline.places import STREAM, Job
-from smdae.pipeline.rehearsal import rehearsed
+from smdae.pipeline.replacing import rehearsed
 from tests.tiny import encoded, gray
 
 
