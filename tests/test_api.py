@@ -164,6 +164,24 @@ def test_a_fit_can_be_denoised_with_at_once():
     assert error[1] < 0.5 * error[0]
 
 
+@pytest.mark.parametrize(
+    ("model", "side", "size"), [("energy", 80, 12), ("energy", 8, 8), ("unet", 80, 64), ("unet", 40, 40)]
+)
+def test_patches_are_as_large_as_the_command_makes_them_or_as_small_images_are(model, side, size):
+    """A network was fitted to patches of 12 pixels, and by the command to patches of 64."""
+    images = [gray(side, side, seed) for seed in range(3)]
+    fitted = smdae.fit(images, model=model, max_steps=1, batch=2)
+    assert fitted.card["patch_size"] == size
+
+
+def test_small_images_are_fitted_to_with_real_noise_by_small_patches():
+    images = [gray(100, 100, seed) for seed in range(3)]
+    fitted = smdae.fit(images, model="unet", real=0.5, patch_size=32, max_steps=1, batch=2)
+    assert fitted.card["patch_size"] == 32
+    with pytest.raises(InputError, match="160 pixels"):
+        smdae.fit(images, model="unet", real=0.5)
+
+
 def test_without_a_level_a_fit_has_that_of_the_command():
     """In Python it was 25 for all: larger than white for floats, and for noisy images and networks another."""
     few = {"patch_size": 4, "max_steps": 2, "batch": 8}

@@ -76,8 +76,10 @@ def fit(
     found = images_of(patches, axes, bool(settings.get("color")))
     images, white = found.images, found.white
     of_level = {"sigma": level_of(sigma, found)} if has_level else {}
-    options = {"patch_size": min(12, *(min(image.shape[:2]) for image in images)), **settings}
-    chosen = check({"objective": objective, "model": name, **of_level, **options})
+    given = {"objective": objective, "model": name, **of_level, **settings}
+    chosen, smallest = check(given), min(min(image.shape[:2]) for image in images)
+    if "patch_size" not in given and smallest < chosen.patch_size:  # small images are patches themselves
+        chosen = check(given | {"patch_size": smallest})
     least = chosen.least_side
     if small := sum(min(image.shape[:2]) < least for image in images):
         needed = f"patch size {least}" if least == chosen.patch_size else f"{least} pixels a side that this fit needs"

@@ -91,9 +91,10 @@ class Crops:
             pairs += [(clean, clean + sigma * noise, sigma) for sigma in levels]
         if not real:
             return cls(tuple(pairs), of_images=held_out.size > 1)
-        side = source_side(CROP)
+        crop = min(CROP, held_out.size)  # images are large enough for what patches of the fit are made from
+        side = source_side(crop)
         flat = replace(held_out, size=side).draw(REAL_CROPS, generator)
-        return cls(tuple(pairs), corrupted(flat.view(REAL_CROPS, -1, side, side), CROP, generator))
+        return cls(tuple(pairs), corrupted(flat.view(REAL_CROPS, -1, side, side), crop, generator))
 
     @property
     def levels(self) -> list[float]:
