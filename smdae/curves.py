@@ -6,6 +6,7 @@
 In another unit x' = k x + o, k > 0, the same noise has the standard deviation k sd((x' - o)/k).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from smdae import checked
 from smdae.checked import Row
 from smdae.errors import UsageError
 
-__all__ = ["Affine", "Curve", "Table"]
+__all__ = ["Affine", "Curve", "Table", "sds"]
 
 
 class Curve(Protocol):
@@ -142,3 +143,10 @@ class Table:
     def amplified(self, factor: float) -> "Table":
         """Return the curve of the noise with `factor` times the standard deviation, the factor not being negative."""
         return replace(self, levels=tuple(level * factor for level in self.levels))
+
+
+def sds(curves: Sequence[Curve], x: Tensor) -> Tensor:
+    """Return the standard deviation at clean pictures x, (B, C, H, W), by one curve or one for each channel."""
+    if len(curves) == 1:
+        return curves[0].sd(x)
+    return torch.stack([curve.sd(x[:, c]) for c, curve in enumerate(curves)], dim=1)

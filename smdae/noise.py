@@ -2,9 +2,9 @@
 
     y = x + S(x) K e,   e ~ N(0, I),   S(x) = diag sd_c(x) (see `curves`),   K K' = R (see `correlation`)
 
-Impulses, clipping, rounding and JPEG may follow, in this order. K is the symmetric square root of the correlation R,
-which is the same at every place and has ones on its diagonal, so that sd_c(x) is the standard deviation of y in channel
-c. With the covariance C(x) = S(x) R S(x),
+Blotches of colour (see `blotches`), impulses, clipping, rounding and JPEG may follow, in this order. K is the symmetric
+square root of the correlation R, which is the same at every place and has ones on its diagonal, so that sd_c(x) is the
+standard deviation of y in channel c. With the covariance C(x) = S(x) R S(x),
 
     grad_y log q(y|x) = -C(x)^-1 (y - x)
 
@@ -23,8 +23,9 @@ import torch
 from torch import Generator, Tensor
 
 from smdae import checked, correlation, noise_profile
+from smdae.blotches import Blotches
 from smdae.checked import Matrix
-from smdae.curves import Affine, Curve, Table
+from smdae.curves import Affine, Curve, Table, sds
 from smdae.errors import UsageError
 from smdae.noise_checks import checked_fields, refuse_no_pictures
 from smdae.noise_text import described, how_known
@@ -51,6 +52,7 @@ class Noise:
         impulses: Share of the pixels, 0 <= share < 1, set to either end of `clip`, or to `zero` or `white`, by chance.
         level_error: Relative standard error of its level, if that was estimated from a picture; 0 if it is known.
         coarseness: Side of squares, 1, 2 or 4 pixels, in whose means all of the noise is left: it has no finer details.
+        blotches: Noise in the colours alone, for pictures of three channels; None if there is none.
 
     Raises:
         UsageError: A value makes no sense.
@@ -67,6 +69,7 @@ class Noise:
     impulses: float = 0.0
     level_error: float = 0.0
     coarseness: int = 1
+    blotches: Blotches | None = None
 
     def __post_init__(self) -> None:
         for name, value in checked_fields(self).items():
@@ -85,8 +88,8 @@ class Noise:
     @property
     def count(self) -> int | None:
         """Return the number of channels that the noise has, or None if it fits any number."""
-        if self.channels is not None:
-            return len(self.channels)
+        if self.channels is not None or self.blotches is not None:
+            return len(self.channels or "RGB")
         return len(self.curves) if len(self.curves) > 1 else None
 
     @property
@@ -97,7 +100,7 @@ class Noise:
     @property
     def kind(self) -> Literal["white", "shot", "grain"]:
         """Return "grain" if neighbouring pixels are correlated, else "shot" if the level depends on x, else "white"."""
-        if not correlation.is_point(self.grain):
+        if not correlation.is_point(self.grain) or self.blotches is not None:
             return "grain"
         return "shot" if self.is_signal_dependent else "white"
 
@@ -108,18 +111,18 @@ class Noise:
 
     @property
     def is_none(self) -> bool:
-        """Return whether there is no noise at all: no impulses, and level 0 for all values."""
-        return self.impulses == 0 and all(curve.level == 0 for curve in self.curves)
+        """Return whether there is no noise at all: no blotches, no impulses, and level 0 for all values."""
+        return self.blotches is None and self.impulses == 0 and all(curve.level == 0 for curve in self.curves)
 
     @property
     def is_gaussian(self) -> bool:
-        """Return whether the noise is Gaussian: no impulses, clipping, rounding or JPEG follow."""
+        """Return whether the noise is Gaussian: no blotches, impulses, clipping, rounding or JPEG follow."""
         return not additions(self)
 
     @property
     def _level(self) -> float | None:
         """Return sigma where C = sigma^2 I, else None."""
-        correlated = self.channels is not None and not correlation.is_diagonal(self.channels)
+        correlated = self.blotches is not None or not (self.channels is None or correlation.is_diagonal(self.channels))
         levels = {curve.level for curve in self.curves}
         if correlated or len(levels) > 1 or not correlation.is_point(self.grain):
             return None
@@ -127,12 +130,10 @@ class Noise:
 
     @property
     def levels(self) -> tuple[float, ...]:
-        """Return the level of each curve: the root mean square of sd over all values from zero to white."""
-        known = tuple(curve.level for curve in self.curves if curve.level is not None)
-        if len(known) == len(self.curves):
-            return known
+        """Return the level of each curve, the root mean square of sd over all values; of each channel with blotches."""
         x = torch.linspace(self.zero, self.white, 257, dtype=torch.float64, device="cpu")
-        return tuple(c.sd(x).square().mean().sqrt().item() if c.level is None else c.level for c in self.curves)
+        known = tuple(c.sd(x).square().mean().sqrt().item() if c.level is None else c.level for c in self.curves)
+        return known if self.blotches is None else self.blotches.added_to(known)
 
     @property
     def sigma(self) -> float:
@@ -156,9 +157,7 @@ class Noise:
     def sd(self, x: Tensor) -> Tensor:
         """Return the sd of y at clean x, with the shape of x; UsageError if x has other channels than the noise."""
         self._check(x)
-        if len(self.curves) == 1:
-            return self.curves[0].sd(x)
-        return torch.stack([curve.sd(x[:, c]) for c, curve in enumerate(self.curves)], dim=1)
+        return sds(self.curves, x) if self.blotches is None else self.blotches.spread(sds(self.curves, x))
 
     def sd_of(self, image: np.ndarray) -> np.ndarray:
         """Return the sd at each value of a clean image, (H, W) or (H, W, C), float64; UsageError for another C."""
@@ -187,11 +186,11 @@ class Noise:
         self._check(x)
         e = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
         level = self._level
-        y = x + level * e if level is not None else x + self.sd(x) * self._correlated(e, 0.5)
+        y = x + level * e if level is not None else x + sds(self.curves, x) * self._correlated(e, 0.5)
         return recorded(self, y, generator)
 
     def covariance(self, v: Tensor, x: Tensor) -> Tensor:
-        """Return C(x) v = S R S v, with the shape of v, where C is without impulses, clipping, rounding and JPEG.
+        """Return C(x) v = S R S v, with the shape of v, where C is that of S K e alone.
 
         Args:
             v: A direction, with the shape of x.
@@ -201,7 +200,7 @@ class Noise:
         level = self._level
         if level is not None:
             return level**2 * v
-        sd = self.sd(x)
+        sd = sds(self.curves, x)
         return sd * self._correlated(sd * v, 1.0)
 
     def score(self, noisy: Tensor, clean: Tensor) -> Tensor:
@@ -215,10 +214,7 @@ class Noise:
             UsageError: It does not exist, as the noise is not Gaussian or C is singular; or x has other channels.
         """
         if later := additions(self):
-            raise UsageError(
-                f"noise with {', '.join(later)} has no score",
-                "fit an autoencoder, which needs none, or leave these out",
-            )
+            raise UsageError(f"noise with {', '.join(later)} has no score", "fit an autoencoder, or leave these out")
         self._check(clean)
         level = self._level
         if level:
@@ -235,9 +231,10 @@ class Noise:
         """Return the same noise in units where values are `factor` times as large; UsageError unless it is positive."""
         if checked.number(factor, "the factor between units") <= 0:
             raise UsageError(f"the factor between units must be positive, not {factor:g}")
-        curves = tuple(curve.scaled(factor) for curve in self.curves)
         rounding = None if self.rounding is None else self.rounding * factor
-        return replace(self, curves=curves, rounding=rounding, **self._ends(lambda value: value * factor))
+        changed = replace(self, rounding=rounding, blotches=self.blotches and self.blotches.scaled(factor))
+        curves = tuple(curve.scaled(factor) for curve in self.curves)
+        return replace(changed, curves=curves, **self._ends(lambda value: value * factor))
 
     def shifted(self, offset: float) -> Self:
         """Return the same noise in units in which every value is larger by `offset`."""
@@ -256,7 +253,8 @@ class Noise:
         """Return the noise with `factor` times the standard deviation; raise UsageError for a negative factor."""
         if factor < 0:
             raise UsageError(f"the factor that noise is amplified by must not be negative, and {factor:g} is")
-        return replace(self, curves=tuple(curve.amplified(factor) for curve in self.curves))
+        blotches = self.blotches.scaled(factor) if self.blotches and factor else None
+        return replace(self, curves=tuple(curve.amplified(factor) for curve in self.curves), blotches=blotches)
 
     def for_channels(self, count: int) -> Self:
         """Return the same noise with a curve for each of `count` channels; UsageError if it has another number."""
@@ -267,7 +265,7 @@ class Noise:
         """Return the noise of channel c alone, counted from 0; raise UsageError if there is no such channel."""
         if self.count is not None and not 0 <= c < self.count:
             raise UsageError(f"the noise has {self.count} channels, and no channel {c}")
-        return replace(self, curves=(self.curves[c if len(self.curves) > 1 else 0],), channels=None)
+        return replace(self, curves=(self.curves[c if len(self.curves) > 1 else 0],), channels=None, blotches=None)
 
     def to_yaml(self) -> str:
         """Return the noise as YAML, from which `from_yaml` makes exactly the same noise."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from smdae import checked, correlation
+from smdae.blotches import Blotches
 from smdae.curves import Affine, Curve, Table
 from smdae.errors import UsageError
 from smdae.protocols import refuse_no_floats
@@ -54,6 +55,10 @@ def checked_fields(noise: "Noise") -> dict[str, Any]:
         raise UsageError(f"the coarseness must be one of {', '.join(map(str, COARSENESSES))}, not {side}")
     if side > 1 and correlation.is_point(found["grain"]):
         raise UsageError("noise whose pixels are independent has a coarseness of 1", "give the grain of the pixels")
+    if noise.blotches is not None:
+        found["blotches"] = Blotches.parse(noise.blotches)
+        if len(found["curves"]) not in (1, 3) or (noise.channels is not None and len(found["channels"]) != 3):
+            raise UsageError("noise with blotches of colour has three channels")
     return found
 
 

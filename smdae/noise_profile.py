@@ -10,6 +10,7 @@
     - [0.5, 0.25]
     level_error: 0.15                              relative, of a level that was estimated from a picture
     coarseness: 2                                  pixels, of noise that is left whole in the means of 2 x 2 of them
+    blotches: {levels: [6.0, 7.5], size: 8.0}      of colour: Cb and Cr, and how many pixels wide they are
 
 Numbers are written with all their digits, so that reading gives exactly the noise that was written.
 """
@@ -39,7 +40,8 @@ def dump(entries: Mapping[str, Any], comment: str) -> str:
         comment: A line to begin with, as a comment.
     """
     curves = {"curves": tuple(asdict(curve) for curve in entries["curves"])}
-    content = {"smdae": KIND, "version": VERSION} | _plain({**entries, **curves})
+    blotches = {"blotches": asdict(entries["blotches"])} if entries.get("blotches") else {}
+    content = {"smdae": KIND, "version": VERSION} | _plain({**entries, **curves, **blotches})
     return f"# {comment}\n" + yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=WIDTH)
 
 

@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from smdae.correlation import is_point
+
 if TYPE_CHECKING:
+    from smdae.blotches import Blotches
     from smdae.noise import Noise
 
 __all__ = ["described", "how_known", "short"]
@@ -29,7 +32,11 @@ def described(noise: "Noise", values: np.ndarray | None = None, unit: float | No
         x = torch.linspace(noise.zero, noise.white, 257, dtype=torch.float64, device="cpu")
     squares = torch.stack([curve.sd(x).square() for curve in noise.curves])  # (curves, n)
     levels = [level * unit for level in squares.mean(1).sqrt().tolist()]
-    words: list[str] = [noise.kind, f"sigma {short(squares.mean().sqrt().item() * unit)}"]
+    blotches = [] if noise.blotches is None else [_blotches(noise.blotches.scaled(unit))]
+    if blotches and not squares.any():
+        return ", ".join(filter(None, (*blotches, _recorded(noise))))
+    kind = "grain" if not is_point(noise.grain) else "shot" if noise.is_signal_dependent else "white"
+    words: list[str] = [kind, f"sigma {short(squares.mean().sqrt().item() * unit)}"]
     if noise.is_signal_dependent:
         ends = x.quantile(x.new_tensor([SHADOWS, HIGHLIGHTS]))
         at_ends = torch.stack([curve.sd(ends).square() for curve in noise.curves])  # (curves, 2)
@@ -37,12 +44,23 @@ def described(noise: "Noise", values: np.ndarray | None = None, unit: float | No
         words[1] += f" ({dark} in shadows, {bright} in highlights)"
     if max(levels) > (1 + MAX_CHANNEL_DIFFERENCE) * min(levels):
         words.append(f"{' / '.join(map(short, levels))} by channel")
-    if noise.kind == "grain":
+    if kind == "grain":
         words.append(f"grain size {noise.grain_size:.1f} px")
     if noise.channels is not None and len(noise.channels) > 1:
         rho = np.array(noise.channels)[np.triu_indices(len(noise.channels), 1)].mean()
         if abs(rho) >= MIN_CORRELATION:
             words.append(f"channels correlated by {rho:.2f}")
+    return ", ".join(filter(None, (*words, *blotches, _recorded(noise))))
+
+
+def _blotches(blotches: "Blotches") -> str:
+    """Return blotches of colour in words; their levels are in the unit of the text."""
+    return f"blotches of colour, sigma {short(blotches.sigma)}, {short(blotches.size)} px wide"
+
+
+def _recorded(noise: "Noise") -> str:
+    """Return impulses and JPEG in words; empty if there are none."""
+    words = []
     if noise.impulses:
         words.append(f"{short(100 * noise.impulses)} % impulses")
     if noise.jpeg is not None:

@@ -1,4 +1,4 @@
-"""The recording of a noisy picture: impulses, clipping, rounding and JPEG, in this order."""
+"""The recording of a noisy picture: blotches of colour, impulses, clipping, rounding and JPEG, in this order."""
 
 import io
 from typing import TYPE_CHECKING
@@ -17,9 +17,9 @@ __all__ = ["additions", "as_images", "recorded"]
 
 def additions(noise: "Noise") -> list[str]:
     """Return the names of what happens to a picture after its Gaussian noise, in order, such as ["clipping"]."""
-    there = (noise.impulses > 0, noise.clip is not None, noise.rounding is not None, noise.jpeg is not None)
-    words = ("impulses", "clipping", "rounding", "JPEG compression")
-    return [word for word, is_there in zip(words, there, strict=True) if is_there]
+    there = noise.blotches, noise.impulses or None, noise.clip, noise.rounding, noise.jpeg
+    words = ("blotches of colour", "impulses", "clipping", "rounding", "JPEG compression")
+    return [word for word, what in zip(words, there, strict=True) if what is not None]
 
 
 def as_images(x: Tensor) -> Tensor:
@@ -31,13 +31,15 @@ def recorded(noise: "Noise", y: Tensor, generator: Generator) -> Tensor:
     """Return noisy pictures as they are recorded, with their shape.
 
     Args:
-        noise: The noise, whose `impulses`, `clip`, `rounding` and `jpeg` say what happens.
+        noise: The noise, whose `blotches`, `impulses`, `clip`, `rounding` and `jpeg` say what happens.
         y: Pictures with Gaussian noise, in the unit of the noise, with shape (B, C, H, W) or (B, d).
-        generator: Chooses the pixels that become impulses; it is on the CPU.
+        generator: Draws the blotches, and chooses the pixels that become impulses; it is on the CPU.
 
     Raises:
         UsageError: A picture with neither 1 nor 3 channels is to become a JPEG file.
     """
+    if noise.blotches is not None:
+        y = y + noise.blotches.sample(y, generator)
     if noise.impulses:
         low, high = noise.clip or (noise.zero, noise.white)
         chance = torch.rand(as_images(y)[:, :1].shape, generator=generator, dtype=y.dtype).to(y.device)

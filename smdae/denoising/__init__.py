@@ -29,6 +29,9 @@ treatment      how a model of white noise becomes one of the noise of a picture
 stabilised     signal-dependent noise, by a transform
 correlated     grain, by two passes of a model of white noise
 informed       shared noise and grain, by networks conditioned on the noise
+coarse         noise coarser than the pixels, at a fraction of the size
+blotched       blotches of colour, out of the colours of means
+blotch_search  blotches of colour, found and told from real colour
 sensor         the noise of a camera's sensor, estimated from its mosaic
 mosaic         the mosaic of a sensor, denoised before demosaicing
 

@@ -105,7 +105,8 @@ def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement
     """
     is_estimated = level_error > 0
     level_error = level_error or task.noise.level_error
-    if level_error and (task.noise.kind == "grain" or task.noise.channels is not None):
+    is_unknown = task.noise.blotches is not None  # the trace is taken for the other noise alone
+    if is_unknown or (level_error and (task.noise.kind == "grain" or task.noise.channels is not None)):
         # The uncertainty of the level would be as large as the error itself.
         return Judgement(math.nan, math.inf, ("the correlation of the noise or its level is not known well enough",))
     if result.size < MIN_NUMBERS:

@@ -7,6 +7,9 @@ corrects the level (`second_look`).
 Noise may be coarser than the pixels (`coarse`). So where neither tells of noise, or what they tell of has next to no
 fine details, the means of 2 x 2 and of 4 x 4 pixels are looked at in the same way. What is found there is noise if the
 flattest parts of the picture have next to nothing that is finer than these squares; texture has.
+
+Blotches of colour are looked for by themselves (`blotch_search`). Where there are some, the rest of the noise is looked
+for once more, in what is left without them.
 """
 
 import math
@@ -18,7 +21,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from smdae.blotches import Blotches
 from smdae.checked import refuse_other_types
+from smdae.denoising.blotch_search import find_blotches, without_blotches
 from smdae.denoising.coarse import enlarged, means, of_pixels
 from smdae.denoising.given_noise import level_over
 from smdae.denoising.pictures import pictures_of
@@ -26,16 +31,18 @@ from smdae.denoising.request import checked_pixels
 from smdae.denoising.second_look import NETWORK, features_of, second_look
 from smdae.errors import UsageError
 from smdae.estimation.blocks import MAX_PIXELS, tiles_of
-from smdae.estimation.estimate import Estimate, Kind, as_planes, estimate
+from smdae.estimation.blotches import means_of_squares
+from smdae.estimation.estimate import ERROR_OF_GRAIN, Estimate, Kind, as_planes, estimate
 from smdae.estimation.scale import Scale, scale_of, scale_of_integers
 from smdae.files.model_file import load
 from smdae.noise import Noise
 
-__all__ = ["estimate_noise", "find_noise"]
+__all__ = ["estimate_noise", "find_noise", "find_other_noise", "noise_with"]
 
 # Side of the squares whose means are looked at, and the least logarithm of the odds that what is found is not texture.
 MIN_ODDS = {2: 1.0, 4: 2.5}
 MIN_MEANS = 64  # means of squares a side, in which noise can be told from texture
+MIN_BLOTCHES = 0.5  # level of blotches of colour over that of other noise: fainter ones are left to the network
 PART, FLATTEST = 32, 0.2  # side of the parts of a picture, in pixels, and the share of them that are the flattest
 # The level of what is finer than the squares, over that of noise. Below the first, the noise of their means is coarse
 # noise: it is 0.25 at most then, and 0.4 and more for texture. Below the second, grain that was found among the pixels
@@ -94,6 +101,28 @@ def find_noise(
         InputError: No pixel counts.
     """
     planes, valid, scale = as_planes(pixels, scale, valid)
+    found = find_other_noise(planes, scale, valid, jpeg, kind)
+    if kind not in ("auto", "grain") or found.is_drawn or (blotches := find_blotches(planes, scale, valid)) is None:
+        return found
+    blotched = noise_with(blotches, planes, scale, valid, found.jpeg, kind)
+    other = replace(blotched.noise, blotches=None)
+    return blotched if blotches.sigma > MIN_BLOTCHES * other.sigma else found
+
+
+def noise_with(
+    blotches: Blotches, planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: int | None, kind: Kind
+) -> Estimate:
+    """Return the noise of a picture that has blotches of colour; arguments as for `find_noise` after `as_planes`."""
+    rest = without_blotches(planes, scale, blotches, _network())
+    other = find_other_noise(rest, scale, valid, jpeg, kind)
+    noise = replace(other.noise, blotches=blotches, level_error=ERROR_OF_GRAIN)
+    return Estimate(noise, ERROR_OF_GRAIN, jpeg=other.jpeg)
+
+
+def find_other_noise(
+    planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: int | None, kind: Kind
+) -> Estimate:
+    """Return the noise of a picture but for blotches of colour; arguments as for `find_noise` after `as_planes`."""
     found = _found(planes, scale, valid, jpeg, kind)
     may_be_coarse = found.noise.kind == "grain" or (found.noise.is_none and not found.is_drawn)
     if kind not in ("auto", "grain") or not may_be_coarse or min(planes.shape[:2]) < min(MIN_ODDS) * MIN_MEANS:
@@ -117,7 +146,7 @@ def _coarse(planes: np.ndarray, scale: Scale, valid: np.ndarray | None) -> Estim
     for side, least_odds in MIN_ODDS.items():
         if min(planes.shape[:2]) < side * MIN_MEANS:
             break
-        small, counting = _means(planes, valid, side)
+        small, counting = means_of_squares(planes, valid, side)
         found = _found(small, of_means, counting, None, "auto")
         # Noise that is smooth among the pixels leaves means that are correlated still.
         if found.noise.kind != "grain" or found.odds < least_odds:
@@ -135,17 +164,6 @@ def _has_fine_details(planes: np.ndarray, scale: Scale, valid: np.ndarray | None
     """Return whether details finer than 2 x 2 pixels, or than the coarseness of noise, reach a share of its level."""
     level = level_over(noise, planes, scale)
     return _fine_level(planes, scale, valid, max(2, noise.coarseness)) >= share * level
-
-
-def _means(planes: np.ndarray, valid: np.ndarray | None, side: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the means of whole squares of side x side pixels, float32, and those of which all pixels count."""
-    rows, columns = (length // side for length in planes.shape[:2])
-
-    def squares(pixels: np.ndarray) -> np.ndarray:
-        return pixels[: rows * side, : columns * side].reshape(rows, side, columns, side, -1)
-
-    counting = None if valid is None else np.asarray(squares(valid).all((1, 3)))[:, :, 0]
-    return squares(planes).mean((1, 3), dtype=np.float32), counting
 
 
 def _fine_level(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, side: int) -> float:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from smdae.checked import whole
-from smdae.denoising.coarse import of_means
 from smdae.denoising.conversion import as_pixels, as_tensor
 from smdae.denoising.flat import flat_areas
 from smdae.denoising.paths import by_channels, paths
@@ -21,7 +20,7 @@ from smdae.denoising.samplers import SAMPLERS, checked_steps, refuse_single_leve
 from smdae.denoising.self_ensemble import SelfEnsemble
 from smdae.denoising.stabilised import Whitening
 from smdae.denoising.strengths import Strengths
-from smdae.denoising.treatment import Treatment, noise_for, set_to_clipping, takes_noise, treatment_for
+from smdae.denoising.treatment import Treatment, is_wide, noise_for, set_to_clipping, treatment_for
 from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
 from smdae.estimation.scale import Scale, scale_of_integers
@@ -267,7 +266,7 @@ class Task:
     @property
     def is_wide(self) -> bool:
         """Return whether the denoiser's halo is too wide for small tiles, so that the model inside it is tiled."""
-        return of_means(self.noise).kind == "grain" and not (self.one_pass and takes_noise(self.base))
+        return is_wide(self.noise, self.base, self.one_pass)
 
     @property
     def is_one_step(self) -> bool:

@@ -8,6 +8,7 @@ A network that takes the noise model is conditioned on shared noise and on grain
 gets the transform too: that is better by 0.1 dB than conditioning on the levels (FMD), and keeps means. Grain whose
 level depends on brightness, as in laser scanning microscopes, gets the transform first, which leaves it one level.
 Noise without fine details is taken out at a fraction of the size (`coarse`), where it gets the treatment of its means.
+Blotches of colour are taken out first (`blotched`); what is left gets the treatment of the other noise.
 
 A gray model takes the channels of a picture one by one; then each channel has its own noise and treatment.
 """
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from smdae.curves import Affine
+from smdae.denoising.blotched import Blotched, Rest
 from smdae.denoising.coarse import Coarse, of_means
 from smdae.denoising.correlated import Correlated, white_level
 from smdae.denoising.given_noise import refuse_other_unit, rms_level
@@ -33,7 +35,7 @@ from smdae.estimation.estimate import KINDS, Estimate, Kind
 from smdae.noise import Noise
 from smdae.protocols import CanClip, TakesNoise, offers, single_level
 
-__all__ = ["Treatment", "noise_for", "set_to_clipping", "takes_noise", "treatment_for", "whitenings"]
+__all__ = ["Treatment", "is_wide", "noise_for", "set_to_clipping", "takes_noise", "treatment_for", "whitenings"]
 
 MAX_CLIPPED_SHARE = 0.005  # of pixels at white, up to which a picture is treated as not clipped there
 
@@ -122,6 +124,13 @@ def treatment_for(
     Raises:
         UsageError: The noise has another number of channels.
     """
+    if noise.blotches is not None:
+        rest = None
+        if not (other := replace(noise, blotches=None)).is_none:
+            treat, levels = treatment_for(base, other, prepared, channels, whitened, one_pass)
+            level = math.sqrt(sum(one**2 for one in levels) / len(levels))
+            rest = Rest(treat, level, is_wide(other, base, one_pass))
+        return Blotched(base, noise.blotches, rest).with_model, (rms_level(prepared, noise),)
     if noise.coarseness > 1:
         level, side = rms_level(prepared, noise), noise.coarseness
         treat, levels = treatment_for(base, of_means(noise), prepared, channels, whitened, one_pass)
@@ -154,10 +163,17 @@ def set_to_clipping(model: Any, noise: Noise, prepared: Prepared) -> Any:
     """Return a model of white noise, set to clipped pictures if the noise of this one was clipped and it can be set."""
     if not (offers(model, CanClip) and prepared.scale.may_clip):
         return model
+    noise = replace(noise, blotches=None)
     if noise.kind == "grain" and not takes_noise(model):
         return model  # it was fitted to clipped white noise, and clipped grain looks different
     is_clipped = noise.kind == "white" or is_clipped_at_white(prepared)
     return model.clipped(1.0) if is_clipped else model
+
+
+def is_wide(noise: Noise, base: Any, one_pass: bool) -> bool:
+    """Return whether the treatment of noise has a halo too wide for small tiles; arguments as for `treatment_for`."""
+    is_single = one_pass and takes_noise(base) and noise.blotches is None
+    return of_means(noise).kind == "grain" and not is_single
 
 
 def takes_noise(model: Any) -> bool:

@@ -19,6 +19,7 @@ correlated          whether there is grain, and which
 grain               the correlation of neighbours and of channels
 lagged_covariance   the covariance at small lags
 evidence            the odds of grain against texture
+blotches            whether there are blotches of colour, and which
 feature_numbers     numbers fitted to features, in files
 
 Of other things in a picture:

@@ -20,13 +20,14 @@ MAX_LAGS = 3  # pixels, up to which the correlation is shown
 def curve(noise: "Noise", low: float, high: float) -> tuple[list[float], list[float]]:
     """Return COLUMNS brightnesses from low to high, and the standard deviation of the noise at each.
 
-    For several channels it is the root of the mean variance.
+    For several channels it is the root of the mean variance, that of blotches of colour included.
     """
     import torch
 
     x = torch.linspace(low, high, COLUMNS, dtype=torch.float64)
     squares = torch.stack([curve.sd(x).square() for curve in noise.curves])  # (curves, COLUMNS)
-    return x.tolist(), squares.mean(0).sqrt().tolist()
+    of_blotches = 0.0 if noise.blotches is None else noise.blotches.sigma**2
+    return x.tolist(), (squares.mean(0) + of_blotches).sqrt().tolist()
 
 
 def curve_of(found: "PictureNoise", factor: float, offset: float) -> tuple[list[float], list[float]]:

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +170,8 @@ def record_of(description: Description) -> dict[str, Any]:
         "reason": found.estimate.reason,
         "sigma": found.levels[0] if len(found.levels) == 1 else list(found.levels),
         "curve": [] if noise.is_none else curve if noise.is_signal_dependent else [curve[0], curve[-1]],
-        "grain": noise.grain if noise.kind == "grain" else None,
+        "grain": noise.grain if noise.kind == "grain" and len(noise.grain) > 1 else None,
+        "blotches": None if noise.blotches is None else asdict(noise.blotches.scaled(scale.span)),
         "channels": noise.channels,
         "white": scale.white,
         "black": scale.black,
@@ -193,7 +194,7 @@ def lines_of(description: Description) -> list[str]:
         factor, offset = (255.0, 0.0) if description.on_255 else (scale.span, scale.black)
         text.append(f"sigma by brightness, {'white being 255' if description.on_255 else 'in the unit of the picture'}")
         text += [f"{INDENT}{line}" for line in chart(*curve_of(found, factor, offset))]
-    if noise.kind == "grain":
+    if noise.kind == "grain" and len(noise.grain) > 1:  # pixels may be correlated by blotches alone
         text.append(correlation(noise.grain))
     text.append(f"model: {description.model}")
     return [f"{description.name}: {_kind(description)}", *(f"{INDENT}{line}" for line in text)]

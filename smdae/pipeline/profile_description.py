@@ -1,6 +1,7 @@
 """Descriptions of noise profiles: the noise in words, and its level from black to white as a chart."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ def record(file: Path) -> dict[str, Any]:
         "described": noise.describe(unit=1.0),
         "sigma": noise.sigma,
         "curve": points if noise.is_signal_dependent else [points[0], points[-1]],
-        "grain": noise.grain if noise.kind == "grain" else None,
+        "grain": noise.grain if noise.kind == "grain" and len(noise.grain) > 1 else None,
+        "blotches": None if noise.blotches is None else asdict(noise.blotches),
         "channels": noise.channels,
         "white": noise.white,
         "black": noise.zero,
@@ -47,7 +49,7 @@ def lines(file: Path) -> list[str]:
         "sigma by brightness, in the unit of the pictures",
     ]
     entries += [f"{INDENT}{line}" for line in chart(*curve(noise, noise.zero, noise.white))]
-    if noise.kind == "grain":
+    if noise.kind == "grain" and len(noise.grain) > 1:  # pixels may be correlated by blotches alone
         entries.append(correlation(noise.grain))
     entries.append(f"use: smdae denoise noisy.png --noise {file}")
     return [f"{file}: a noise profile", *(f"{INDENT}{line}" for line in entries)]

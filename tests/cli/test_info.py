@@ -13,6 +13,7 @@ import tifffile
 import typer
 from PIL import Image
 
+from smdae.blotches import Blotches
 from smdae.cli.app import app, main
 from smdae.denoising.second_look import NETWORK
 from smdae.errors import UsageError
@@ -147,6 +148,22 @@ def test_grain_is_told_with_the_correlation_of_neighbours(grain, capsys):
     (line,) = [line for line in told(capsys, grain) if "correlation" in line]
     across = f"{rho[0, 1]:.2f} {rho[0, 2]:.2f} {rho[0, 3]:.2f} across"
     assert line == f"  correlation of pixels 1, 2, 3 apart: {across}, {' '.join(f'{r:.2f}' for r in rho[1:4, 0])} down"
+
+
+def test_blotches_of_colour_are_told_of_a_picture_and_of_a_profile(capsys):
+    noise = Noise((Affine(read=3.0),), 255.0, blotches=Blotches((6.0, 8.0), 5.0))
+    Path("p.yaml").write_text(noise.to_yaml())
+    pixels = 255 * np.repeat(hill()[:, :, None], 3, 2) + 3 * draws((SIDE, SIDE, 3))
+    Image.fromarray(pixels.round().astype(np.uint8)).save("c.png")
+    for arguments in (("c.png", "--noise", "p.yaml"), ("p.yaml",)):
+        found = record(capsys, *arguments)
+        assert (found["kind"], found["grain"]) == ("grain", None)
+        assert found["blotches"] == {"levels": pytest.approx([6, 8]), "size": 5}
+        assert found["curve"][0][1] == pytest.approx(noise.sigma)
+        assert main(["info", *arguments]) == 0
+        shown = capsys.readouterr().out
+        assert "blotches of colour" in shown
+        assert "correlation of pixels" not in shown
 
 
 def test_where_there_is_no_noise_it_is_said_why_and_nothing_is_drawn(capsys):
