@@ -28,8 +28,6 @@ from benchmarks.synthetic.optics import Pair
 from benchmarks.synthetic.residuals import Residual, residual
 from smdae.errors import InputError, UsageError
 
-__all__ = ["CAMERAS", "Camera", "clean_pictures", "photograph"]
-
 MIN_LONG_SIDE, MIN_SHORT_SIDE = 240, 160  # pixels of a clean picture
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"}
 

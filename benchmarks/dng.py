@@ -5,8 +5,6 @@ import io
 import numpy as np
 import tifffile
 
-__all__ = ["BALANCE", "BLACK", "PATTERNS", "WHITE", "dng", "exposed", "mosaic", "scene"]
-
 BLACK, WHITE = 512, 16383
 BALANCE = (2.0, 1.0, 1.6)  # that makes gray gray
 PATTERNS = {"RGGB": (0, 1, 1, 2), "BGGR": (2, 1, 1, 0), "GRBG": (1, 0, 2, 1), "GBRG": (1, 2, 0, 1)}

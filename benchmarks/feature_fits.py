@@ -17,8 +17,6 @@ import torch
 
 from smdae.estimation.feature_numbers import Perceptron
 
-__all__ = ["bounds_of", "logistic", "main", "perceptron", "ridge"]
-
 OUTERMOST = 0.005  # quantile beyond which features count no more
 RIDGE = 3.0
 HUBER = 0.25  # of the logarithm of a level

@@ -27,8 +27,6 @@ from smdae.fitting import Settings, prepare
 from smdae.fitting.loop import step
 from smdae.models import EnergyModel, Patchwise
 
-__all__ = ["KINDS", "Figure"]
-
 SAMPLES = ROOT / "sample_data"
 
 

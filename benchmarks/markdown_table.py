@@ -1,7 +1,5 @@
 """Tables as Markdown, which is what a script prints for a page."""
 
-__all__ = ["head", "row"]
-
 
 def row(*cells: object) -> str:
     """Return a row of a table."""

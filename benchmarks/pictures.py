@@ -5,8 +5,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-__all__ = ["fill", "photograph"]
-
 SAMPLE = Path(__file__).parent.parent / "sample_data" / "clean.png"
 
 

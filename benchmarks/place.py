@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-__all__ = ["ROOT", "environment"]
-
 ROOT = Path(__file__).parent.parent
 
 

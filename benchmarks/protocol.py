@@ -9,8 +9,6 @@ import numpy as np
 
 from smdae.files.corpus import gather
 
-__all__ = ["is_colour", "noisy_pairs", "psnr_on"]
-
 
 def is_colour(folder: Path) -> bool:
     """Return whether the first picture of a folder is in colour."""

@@ -19,8 +19,6 @@ from smdae.checked import Matrix
 from smdae.errors import UsageError
 from smdae.jpeg import LUMA
 
-__all__ = ["MAX_SIZE", "Blotches", "colour_of", "difference_of"]
-
 MAX_SIZE = 24.0  # pixels
 WIDTH = 1 / (2 * math.sqrt(2 * math.log(2)))  # standard deviation of a Gaussian function over its width at half maximum
 RED, BLUE = 2 * (1 - LUMA[0]), 2 * (1 - LUMA[2])  # R - Y over Cr, B - Y over Cb

@@ -11,8 +11,6 @@ import numpy as np
 
 from smdae.errors import UsageError
 
-__all__ = ["Matrix", "Row", "keys", "number", "refuse_other_types", "row", "shown", "square", "whole"]
-
 Row = tuple[float, ...]
 Matrix = tuple[Row, ...]
 

@@ -18,8 +18,6 @@ from smdae import checked
 from smdae.checked import Matrix
 from smdae.errors import UsageError
 
-__all__ = ["apply", "checked_channels", "checked_grain", "grain_size", "is_diagonal", "is_point"]
-
 MAX_LAG = 64  # pixels
 MAX_CHANNELS = 256
 MIN_TORUS = 64  # pixels a side, on which a grain is checked

@@ -17,8 +17,6 @@ from smdae import checked
 from smdae.checked import Row
 from smdae.errors import UsageError
 
-__all__ = ["Affine", "Curve", "Table", "sds"]
-
 
 class Curve(Protocol):
     """A standard deviation as a function of the clean value."""

@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["directional", "linear", "mosaic_of"]
-
 
 def mosaic_of(x: Tensor) -> Tensor:
     """Return the RGGB mosaics, (n, 1, h, w), of pictures (n, 3, h, w): one channel of each pixel, red at the first."""

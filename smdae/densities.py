@@ -19,8 +19,6 @@ from torch import Generator, Tensor
 
 from smdae.protocols import refuse_no_floats
 
-__all__ = ["Density", "Gaussian", "GaussianMixture", "Parzen"]
-
 
 class Density(Protocol):
     """A density with the score and the samples that an explicit objective needs."""

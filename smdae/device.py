@@ -8,8 +8,6 @@ from smdae.errors import DeviceError, UsageError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["check_name", "find", "named", "taken"]
-
 KINDS = ("auto", "cpu", "cuda", "mps")
 GPUS = ("/dev/nvidia0", "/dev/kfd")  # what the drivers of a GPU make, on Linux
 

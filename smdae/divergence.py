@@ -22,17 +22,6 @@ from torch.func import jvp, vmap
 
 from smdae.protocols import HasDivergence, HasJointDivergence, HasReverse, offers, per_example, refuse_other_shape
 
-__all__ = [
-    "diagonal",
-    "exact",
-    "finite_difference",
-    "hutchinson",
-    "needs_reverse",
-    "normal_probes",
-    "probes",
-    "score_and_divergence",
-]
-
 Score = Callable[[Tensor], Tensor]
 
 

@@ -14,21 +14,6 @@ interface: scripts may rely on them.
 
 from collections.abc import Sequence
 
-__all__ = [
-    "BatchError",
-    "DegenerateError",
-    "DeviceError",
-    "DivergedError",
-    "GateError",
-    "InputError",
-    "LostError",
-    "MemoryLimitError",
-    "ModelError",
-    "OutputError",
-    "SmdaeError",
-    "UsageError",
-]
-
 
 class SmdaeError(Exception):
     """A failure that a user can understand: one line, an optional hint, an exit code.

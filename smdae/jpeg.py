@@ -10,8 +10,6 @@ from functools import cache
 
 import numpy as np
 
-__all__ = ["CHROMA_STEPS", "LUMA", "LUMA_STEPS", "cosine_transform", "steps"]
-
 SIDE = 8  # pixels of a block
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 

@@ -25,8 +25,6 @@ except ImportError:  # there is none on Windows
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["available", "give_back", "is_out_of_memory", "keep_freed_memory", "left", "limited"]
-
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # parameters of mallopt, from glibc's malloc.h
 MAX_KEPT_BLOCK = 64 << 20  # bytes; larger blocks still go back, so that a peak does not last
 MOST_KEPT = (1 << 31) - 1  # bytes

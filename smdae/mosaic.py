@@ -16,18 +16,6 @@ from torch import Tensor
 
 from smdae.demosaicing import directional, linear
 
-__all__ = [
-    "LINEAR",
-    "Mosaic",
-    "at_sites",
-    "bilinear",
-    "covariance",
-    "demosaiced",
-    "edge_directed",
-    "gradient_corrected",
-    "places",
-]
-
 LAGS, TORUS = 9, 32  # pixels: of the correlation, and of the mosaics that it is computed on
 BALANCE = (0.4, 2.5)  # the least and the largest weight of a colour, as a share of that of green
 RED = 0

@@ -11,8 +11,6 @@ from typing import Any
 from smdae.errors import SmdaeError, UsageError
 from smdae.memory import is_out_of_memory
 
-__all__ = ["foreign_errors", "imported", "is_named", "reason_of"]
-
 NAMED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 MAX_REASON = 200  # characters of a reason that is passed on
 

@@ -13,8 +13,6 @@ from smdae.protocols import refuse_no_floats
 if TYPE_CHECKING:
     from smdae.noise import Noise
 
-__all__ = ["checked_fields", "refuse_no_pictures"]
-
 COARSENESSES = (1, 2, 4)
 
 

@@ -25,8 +25,6 @@ from smdae import checked
 from smdae.curves import Affine, Table
 from smdae.errors import UsageError
 
-__all__ = ["dump", "parse"]
-
 KIND, VERSION = "noise profile", 1
 WIDTH = 110  # characters a line
 AFFINE, TABLE = ("gain", "black", "read"), ("at", "levels")

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from smdae.blotches import Blotches
     from smdae.noise import Noise
 
-__all__ = ["described", "how_known", "short"]
-
 SHADOWS, HIGHLIGHTS = 0.1, 0.9  # quantiles of the values
 MAX_CHANNEL_DIFFERENCE = 0.1  # relative, of the levels of channels that are told as one
 MIN_CORRELATION = 0.05  # of channels: smaller ones are not told

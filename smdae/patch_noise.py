@@ -23,8 +23,6 @@ from smdae.densities import Parzen
 from smdae.errors import UsageError
 from smdae.noise import Noise
 
-__all__ = ["MAX_CORRELATED", "KernelParzen", "PatchNoise"]
-
 MAX_CORRELATED = 4096  # numbers of a patch with correlated noise: R has the square of that
 MIN_TORUS = 64  # pixels a side of the torus on which the correlation is computed
 

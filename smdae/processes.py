@@ -6,8 +6,6 @@ from typing import Self
 
 from smdae.errors import UsageError
 
-__all__ = ["Place"]
-
 
 @dataclass(frozen=True)
 class Place:

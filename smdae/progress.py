@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-__all__ = ["Watch", "part_of"]
-
 Watch = Callable[[int, int], object]
 
 

@@ -16,35 +16,6 @@ from torch import Tensor
 
 from smdae.errors import UsageError
 
-__all__ = [
-    "CanClip",
-    "HasCentre",
-    "HasDiagonal",
-    "HasDivergence",
-    "HasEnergy",
-    "HasGraphs",
-    "HasImplicitFloor",
-    "HasJointDivergence",
-    "HasKinks",
-    "HasPosteriorVariance",
-    "HasPrecision",
-    "HasReverse",
-    "HasStride",
-    "ImageScoreModel",
-    "ScoreModel",
-    "TakesNoise",
-    "completed",
-    "has",
-    "known_level",
-    "offers",
-    "per_example",
-    "posterior_mean",
-    "refuse_no_floats",
-    "refuse_other_shape",
-    "single_level",
-    "widened",
-]
-
 C = TypeVar("C")
 ANY_LEVEL = (0.0, float("inf"))
 UNKNOWN_BYTES = 256  # a pixel, for a model that does not say

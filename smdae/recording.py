@@ -12,8 +12,6 @@ from smdae.errors import UsageError
 if TYPE_CHECKING:
     from smdae.noise import Noise
 
-__all__ = ["additions", "as_images", "recorded"]
-
 
 def additions(noise: "Noise") -> list[str]:
     """Return the names of what happens to a picture after its Gaussian noise, in order, such as ["clipping"]."""

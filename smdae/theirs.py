@@ -18,8 +18,6 @@ from smdae.errors import UsageError
 from smdae.files.bundle import Identity
 from smdae.named import foreign_errors
 
-__all__ = ["TheirModel", "called", "is_theirs"]
-
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 

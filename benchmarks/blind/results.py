@@ -9,8 +9,6 @@ import numpy as np
 from benchmarks.blind.true_noise import fitted, is_affine
 from smdae.denoising.preparation import prepare
 
-__all__ = ["Result", "group_of", "quality", "truth_of"]
-
 
 @dataclass(frozen=True)
 class Result:

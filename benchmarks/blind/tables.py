@@ -7,8 +7,6 @@ import numpy as np
 
 from benchmarks.blind.results import Result, group_of
 
-__all__ = ["PRINTED", "QUALITY", "Line", "lines_of", "picture_row", "printed_row", "quality_row"]
-
 MAX_WORSE = 0.05  # dB below the noisy picture that no picture should be
 MIN_GAIN = 0.05  # dB of the oracle, of which a share says something
 

@@ -6,8 +6,6 @@ import numpy as np
 
 from smdae.noise import Affine, Noise, Table
 
-__all__ = ["fitted", "is_affine", "true_noise"]
-
 LAGS = 4  # 0 to 3 pixels
 TORUS = 64  # pixels a side, on which a correlation is made one that noise can have
 ROUNDS = 30

@@ -18,8 +18,6 @@ from benchmarks.fuzzing.damage import damaged, json_damaged, refused
 from smdae.errors import InputError, OutputError
 from smdae.files.corpus import gather
 
-__all__ = ["example", "outcome", "seeds"]
-
 
 @dataclass(frozen=True)
 class Crafted:

@@ -8,8 +8,6 @@ from benchmarks.fuzzing.damage import damaged, refused
 from smdae.cli.configuration import resolve
 from smdae.errors import UsageError
 
-__all__ = ["example", "outcome", "seeds"]
-
 SEED = """# a fit
 objective: dsm
 model: unet

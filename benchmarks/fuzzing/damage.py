@@ -9,8 +9,6 @@ from typing import Any
 
 from smdae.errors import MemoryLimitError, SmdaeError
 
-__all__ = ["damaged", "json_damaged", "refused"]
-
 HEAD = 300  # bytes, where most of what a decoder goes by is
 EXTREMES = (0, 1, 2, -1, -2, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 1 << 24, (1 << 31) - 1, 1 << 31, 1 << 30)
 

@@ -24,8 +24,6 @@ from benchmarks.fuzzing.structures import damaged_file, damaged_volume
 from smdae.cli.app import main
 from smdae.files import fits, images, sequence, stack
 
-__all__ = ["example", "outcome", "seeds"]
-
 UNDERSTOOD = {"denoise": {0, 2, 3, 4, 7}, "info": {0, 2, 3, 7}, "fit": {0, 2, 3, 6, 7}, "compare": {0, 2, 3, 7}}
 DIVERGED, NO_MEMORY = 6, 7
 FLAGS = ("--patch-size", "4", "--hidden", "4", "--max-steps", "1", "-b", "4")

@@ -19,8 +19,6 @@ from smdae.files import tensor_file
 from smdae.files.model_file import encode, load
 from smdae.models import EnergyModel, Experts, GradientUNet, Patchwise, UNet
 
-__all__ = ["example", "outcome", "rewritten", "seeds"]
-
 SHAPE: dict[str, Any] = {"widths": (4, 6), "down": (1, 1), "up": (1, 0), "levels": (0.1, 0.2)}
 
 

@@ -15,8 +15,6 @@ from smdae.files import tensor_file
 from smdae.fitting import Prepared, prepare
 from smdae.fitting.settings import check
 
-__all__ = ["example", "outcome", "seeds"]
-
 KINDS = {
     "energy": {"patch_size": 4, "hidden": 8, "max_steps": 4, "batch": 16},
     "unet": {"model": "unet", "patch_size": 8, "max_steps": 4, "batch": 2},

@@ -13,8 +13,6 @@ import tifffile
 from benchmarks.fuzzing import pictures
 from benchmarks.fuzzing.damage import EXTREMES, damaged, json_damaged
 
-__all__ = ["damaged_file", "damaged_volume"]
-
 CARD = 80  # bytes
 NUMBERS = ("0", "-1", "1", "2", "3", "7", "255", "999999", "99999999999", "1e30", "-1e-30", "NaN", "'x'", "T", "", "/")
 WORDS = ("W0", "W-1", "W99999", "W1", "H1", "H0", "C420p10", "C444alpha", "Cmono16", "C", "It", "F0:0", "W", "X" * 5000)

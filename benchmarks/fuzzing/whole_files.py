@@ -19,8 +19,6 @@ from PIL import Image
 from benchmarks import dng
 from smdae.files import fits, ome_zarr, raw
 
-__all__ = ["PROFILES", "files", "picture", "second", "volumes"]
-
 HEIGHT, WIDTH = 24, 20
 MADE_UP = re.compile(rb"(?<=urn:uuid:)[0-9a-f-]{36}|(?<=updated )[0-9T:.-]{19}|(?<=CHECKSUM= ')[^']{16}")
 

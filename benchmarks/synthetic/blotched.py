@@ -14,8 +14,6 @@ from scipy.ndimage import gaussian_filter
 from smdae.blotches import WIDTH, colour_of, difference_of
 from smdae.jpeg import LUMA
 
-__all__ = ["HOW", "Blotching", "psnrs", "tensor"]
-
 HOW = {"chroma": (4.0, 15.0), "size": (3.0, 12.0), "quality": (75, 95)}
 SHADOWS, HIGHLIGHTS = 1.5, 0.6  # the level there over the usual one
 

@@ -7,8 +7,6 @@ Hamilton and Adams (US patent 5629734, 1997).
 import numpy as np
 from scipy.ndimage import convolve, convolve1d
 
-__all__ = ["bilinear", "edge_directed", "gradient_corrected", "sites"]
-
 
 def sites(shape: tuple[int, int]) -> np.ndarray:
     """Return which channel an RGGB mosaic (H, W) has at each pixel: (H, W, 3), of 0 and 1."""

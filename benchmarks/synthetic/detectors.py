@@ -24,8 +24,6 @@ from scipy.ndimage import convolve1d, zoom
 
 from benchmarks.synthetic.optics import LIGHT, Pair, Range, blurred, coarsened, counted, kept, log_uniform, tone_curve
 
-__all__ = ["Film", "Microscope", "Scanner", "ScanningMicroscope"]
-
 
 @dataclass(frozen=True)
 class Film:

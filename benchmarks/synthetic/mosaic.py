@@ -45,8 +45,6 @@ from benchmarks.synthetic.optics import (
     tone_curve,
 )
 
-__all__ = ["Mosaic"]
-
 Matrix = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601

@@ -4,8 +4,6 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["LIGHT", "Pair", "Range", "blurred", "coarsened", "counted", "kept", "log_uniform", "resized", "tone_curve"]
-
 Range = tuple[float, float]
 Pair = tuple[np.ndarray, np.ndarray]  # clean and noisy
 

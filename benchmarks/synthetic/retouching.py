@@ -9,8 +9,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["blurred", "framed", "resized_or_turned", "rounded", "scanned_print", "sharpened"]
-
 SCALES, MAX_ANGLE, TURNED = (0.45, 2.1), 15.0, 0.3  # degrees; share of the pictures that are turned
 MIN_SIDE = 150  # pixels
 KEPT = 0.75  # of the sides of a picture that is turned

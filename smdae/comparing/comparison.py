@@ -16,8 +16,6 @@ from smdae.comparing.parts import PARTS
 from smdae.comparing.record import finite
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["Finished", "Found", "Plan", "run"]
-
 RATE = 3e10  # operations per second, roughly, to forecast the progress
 
 

@@ -23,9 +23,9 @@ from torch import Generator, Tensor
 
 from smdae.comparing.sizes import HELD_OUT
 from smdae.densities import Density, Parzen
-from smdae.fitting.draws import among
+from smdae.fitting.draws import Batch, among
 from smdae.fitting.example_setup import arguments, known_density
-from smdae.fitting.examples import Batch, Examples, Stage
+from smdae.fitting.examples import Examples, Stage
 from smdae.fitting.patches import Patches
 from smdae.fitting.settings import Settings
 from smdae.fitting.splitting import split
@@ -34,8 +34,6 @@ from smdae.models import MODELS, EnergyModel, Patchwise
 from smdae.models.wiener import Wiener
 from smdae.noise import Noise
 from smdae.objectives import OBJECTIVES
-
-__all__ = ["Contest", "applicable"]
 
 HELD_OUT_SEED_OFFSET = 1  # added to the seed for all that is held out
 SEED_STRIDE = 1 << 32  # between the seeds of fits

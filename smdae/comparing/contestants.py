@@ -22,8 +22,6 @@ from smdae.fitting.loop import learning_rate, step
 from smdae.fitting.state import State
 from smdae.models import EnergyModel
 
-__all__ = ["REFERENCES", "Course", "Point", "fit", "measured_steps", "near_best_point"]
-
 REPORT_SECONDS = 0.25
 NEAR_BEST_DB = 0.3  # dB below the best PSNR of all fits that count as near it
 # Where the fit of one objective will do, it is that of the first of these which takes part.

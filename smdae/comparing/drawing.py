@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BLACK", "BLUE", "COLOURS", "DPI", "GRAY", "GREEN", "ORANGE", "PURPLE", "RED", "SKY", "YELLOW", "figure",
-           "frame", "note", "png", "style"]  # fmt: skip
-
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
     "#000000",
     "#E69F00",

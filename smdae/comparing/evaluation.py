@@ -20,11 +20,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
 from smdae.comparing.contest import Contest
-from smdae.fitting.examples import Batch
+from smdae.fitting.draws import Batch
 from smdae.fitting.validation import by_denoising
 from smdae.objectives import OBJECTIVES
-
-__all__ = ["FISHER", "Value", "evaluate", "gradient", "judged", "psnr", "scale"]
 
 FISHER = "fisher"
 

@@ -14,8 +14,6 @@ from typing import Any, Literal
 from smdae.comparing.contest import Contest
 from smdae.comparing.contestants import Course
 
-__all__ = ["Context", "Part", "Tables"]
-
 Tables = Mapping[str, Sequence[Any]]
 
 

@@ -8,8 +8,6 @@ from smdae.comparing.learned.measure import LEARNED
 from smdae.comparing.learning.measure import LEARNING
 from smdae.comparing.part import Part
 
-__all__ = ["PARTS"]
-
 PARTS: dict[str, Part] = {
     "equivalence": EQUIVALENCE,
     "estimator": ESTIMATOR,

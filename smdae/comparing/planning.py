@@ -12,8 +12,6 @@ from smdae.comparing.record import LeftOut
 from smdae.errors import ModelError, UsageError
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["planned", "refuse_models", "with_models"]
-
 
 def planned(
     objectives: Sequence[str] | None,

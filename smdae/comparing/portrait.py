@@ -20,8 +20,6 @@ from smdae.protocols import HasEnergy, offers
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["portrait"]
-
 MARGIN = 3.0  # around the rows, in sigma
 FINE, CELLS, ARROWS = 801, 101, 17  # points on a line, and of a lattice in each direction
 DOTS, STEPS = 2000, 300  # samples, and Langevin steps of each

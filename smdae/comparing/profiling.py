@@ -12,8 +12,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode  # the base of torch's own counters
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["peak_bytes", "seconds"]
-
 MIN_ROUNDS = 3  # times that a call is timed
 
 

@@ -22,8 +22,6 @@ from smdae.comparing.part import Tables
 from smdae.comparing.parts import PARTS
 from smdae.comparing.text import printable
 
-__all__ = ["FORMAT", "VERSION", "LeftOut", "Measured", "Record", "csv_files", "decode", "encode", "finite", "schema"]
-
 FORMAT, VERSION = "smdae-comparison", 3
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # which spreadsheets take for the beginning of a formula
 KINDS = {str: "string", bool: "boolean", int: "integer", float: "number"}

@@ -16,8 +16,6 @@ from smdae.comparing.parts import PARTS
 from smdae.comparing.record import Record
 from smdae.comparing.text import paragraph
 
-__all__ = ["in_notebook", "page", "report"]
-
 MAX_ROWS = 250  # of a table; the rest is in its CSV file
 FEW_ROWS = 40  # shown at once; longer tables are folded
 

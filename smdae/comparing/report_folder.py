@@ -27,19 +27,6 @@ if TYPE_CHECKING:
     from smdae.comparing.contestants import Course
     from smdae.comparing.record import Record
 
-__all__ = [
-    "REPORT",
-    "RESULTS",
-    "begin",
-    "earlier",
-    "finish",
-    "fits_in",
-    "refuse",
-    "save_fit",
-    "save_pictures",
-    "save_record",
-]
-
 RESULTS, SCHEMA, REPORT, MODELS = "results.json", "schema.json", "report.html", "models"
 
 

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 
 from smdae.errors import UsageError
 
-__all__ = ["FULL", "HELD_OUT", "HOLD_OUT", "QUICK", "QUICK_HELD_OUT", "SIGMA", "check_numbers"]
-
 SIGMA = 25.0  # level of the noise for images, white being 255
 
 FULL = {"patches": 20_000, "max_steps": 2000, "patch_size": 12, "hidden": 512}

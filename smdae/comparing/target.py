@@ -15,8 +15,6 @@ from smdae.files.table import MAX_NUMBERS
 from smdae.named import foreign_errors, imported, reason_of
 from smdae.theirs import called
 
-__all__ = ["Target", "load"]
-
 
 @dataclass(frozen=True, eq=False)
 class Target:

@@ -3,8 +3,6 @@
 import textwrap
 from collections.abc import Sequence
 
-__all__ = ["WIDTH", "grid", "number", "paragraph", "printable"]
-
 WIDTH = 80
 
 

@@ -20,8 +20,6 @@ from torch import Generator, Tensor
 from smdae.errors import InputError
 from smdae.protocols import has
 
-__all__ = ["Verified", "verify"]
-
 SAMPLES = 20_000
 MAX_NUMBERS = 20_000_000  # in all samples together
 MIN_SAMPLES = 1000  # least number of samples, and the number of gradients of log q

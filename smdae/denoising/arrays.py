@@ -17,8 +17,6 @@ from smdae.files.picture import samples_in
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["HasArray", "array_of", "as_python", "is_image"]
-
 
 @runtime_checkable
 class HasArray(Protocol):

@@ -13,8 +13,6 @@ from smdae.denoising.tiles import tiles_for
 from smdae.estimation.blotches import blotches_of, evidence, look
 from smdae.estimation.scale import Scale
 
-__all__ = ["find_blotches", "without_blotches"]
-
 MIN_ODDS = 1.0  # logarithm of the odds that what is found is not real colour
 TILE = 1024  # pixels a side
 

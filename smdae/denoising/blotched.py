@@ -30,8 +30,6 @@ from smdae.models.conditioning import SMOOTHED
 from smdae.noise import Noise
 from smdae.protocols import TakesNoise, offers, posterior_mean, widened
 
-__all__ = ["Blotched", "Colours", "Rest", "side_of"]
-
 LARGEST_SIZES = {2: 6.5, 4: 14.0, 8: math.inf}  # of blotches in pixels, by the side of their squares
 SELDOM, NEVER = 3.5, 5.0  # changes, over the levels, from which on and beyond which colour is real
 AROUND = 1  # means, within which colours are spared together

@@ -26,8 +26,6 @@ from torch import Tensor
 from smdae.noise import Noise
 from smdae.protocols import ImageScoreModel, posterior_mean, widened
 
-__all__ = ["INTERPOLATED", "Coarse", "enlarged", "means", "of_means", "of_pixels"]
-
 INTERPOLATED = 2  # means away that bicubic interpolation looks
 
 

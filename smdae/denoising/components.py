@@ -17,8 +17,6 @@ from smdae.denoising.uncertainty import STEP
 from smdae.errors import UsageError
 from smdae.progress import Watch
 
-__all__ = ["PrincipalComponent", "ends_of", "principal_components"]
-
 ROUNDS = 12  # of subspace iteration
 SEED = 0
 

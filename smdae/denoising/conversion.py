@@ -6,8 +6,6 @@ from torch import Tensor
 
 from smdae.estimation.scale import Scale
 
-__all__ = ["as_pixels", "as_tensor"]
-
 
 def as_tensor(planes: np.ndarray, scale: Scale, device: torch.device) -> Tensor:
     """Return pixels, (n, h, w, C), as a tensor, (n, C, h, w), black being 0 and white 1.

@@ -29,8 +29,6 @@ from smdae.models.borders import local_mean
 from smdae.noise import Noise
 from smdae.protocols import posterior_mean, widened
 
-__all__ = ["Correlated", "at_half_size", "white_level"]
-
 SECOND_LEVEL = 0.45  # L_2 / L, of the noise that is left after the first pass
 NOISE_FACTOR = 1.5  # of e_0: a difference whose local energy is below that is taken for noise
 WINDOW = 9  # pixels a side in which the difference is averaged

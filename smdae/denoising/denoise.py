@@ -26,8 +26,6 @@ from smdae.memory import give_back, is_out_of_memory
 from smdae.noise import Noise
 from smdae.progress import Watch, part_of
 
-__all__ = ["denoise", "run_task"]
-
 LARGE_TILE = 4096  # pixels a side of the outer tiles, where the network inside the denoiser is tiled by itself
 LARGE = 20_000_000  # values of an image, after which freed memory is returned to the system
 

@@ -22,8 +22,6 @@ from smdae.files.bundle import Identity
 from smdae.noise import Noise
 from smdae.protocols import has
 
-__all__ = ["NOT_JUDGED", "Denoised", "denoise_image", "deviations", "identity_of", "one_task", "require_white_noise"]
-
 NOT_JUDGED = Judgement(math.nan, math.inf, ("there was nothing to take out, or a sample was drawn",))
 
 

@@ -18,8 +18,6 @@ from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
 from smdae.noise import Noise
 
-__all__ = ["estimate_psnr", "posterior_variance"]
-
 
 def estimate_psnr(
     image: Any,

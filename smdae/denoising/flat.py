@@ -8,8 +8,6 @@ the largest of the picture: there the noise may have been clipped, or no photon 
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["SIDE", "flat_areas"]
-
 SIDE = 17  # pixels a side of the square
 
 

@@ -11,8 +11,6 @@ from smdae.errors import UsageError
 from smdae.estimation.scale import Scale
 from smdae.noise import Noise
 
-__all__ = ["level_over", "refuse_other_unit", "rms_level"]
-
 LEVEL_SAMPLE = 1 << 17  # pixels over which a level is averaged
 MOST_WHITES = 16  # by which white is larger in a picture than in noise of the same kind of pictures
 LEAST_GIVEN = 1e-9  # level of noise, white being 1, of which no float32 picture can hold any

@@ -23,8 +23,6 @@ from smdae.models.conditioning import SMOOTHED, Conditioning
 from smdae.noise import Noise
 from smdae.protocols import posterior_mean, widened
 
-__all__ = ["Informed", "InformedOfGrain"]
-
 
 class Informed:
     """A score model for one noise: a network conditioned on it.

@@ -45,8 +45,6 @@ from smdae.denoising.unclipped import clamped, margins_of, safe_where, totals, v
 from smdae.estimation import noise_level
 from smdae.estimation.coarseness import MAX_COARSENESS_OF_WHITE, coarseness
 
-__all__ = ["Judgement", "judge"]
-
 MIN_NUMBERS = 100  # values: the mean square of fewer has a relative error above 14 %, and the PSNR one above MAX_ERROR
 MIN_SAFE_SHARE = 0.3  # of the pixels
 VARIANCE_ERROR = 0.3  # relative standard error of the posterior variance as an estimate of the squared error

@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["psnr", "psnr_and_ssim", "ssim"]
-
 
 def psnr(estimate: Tensor, reference: Tensor, white: float) -> float:
     """Return the peak signal-to-noise ratio in dB; infinite for equal pictures, NaN if a value is NaN.

@@ -39,8 +39,6 @@ from smdae.mosaic import LINEAR, Mosaic, at_sites, covariance, demosaiced, edge_
 from smdae.noise import Noise
 from smdae.progress import Watch, part_of
 
-__all__ = ["denoised"]
-
 SIDE = 2560  # pixels a side of the parts
 MARGIN = 384  # pixels around a part, beyond which nothing has influence
 MULTIPLE = 32  # parts begin at multiples of it, where networks commute with the shift

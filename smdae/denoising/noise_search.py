@@ -37,8 +37,6 @@ from smdae.estimation.scale import Scale, scale_of, scale_of_integers
 from smdae.files.model_file import load
 from smdae.noise import Noise
 
-__all__ = ["estimate_noise", "find_noise", "find_other_noise", "noise_with"]
-
 # Side of the squares whose means are looked at, and the least logarithm of the odds that what is found is not texture.
 MIN_ODDS = {2: 1.0, 4: 2.5}
 MIN_MEANS = 64  # means of squares a side, in which noise can be told from texture

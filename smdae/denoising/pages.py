@@ -26,8 +26,6 @@ from smdae.files.model_file import load
 from smdae.noise import Noise
 from smdae.protocols import single_level
 
-__all__ = ["ExaminedPage", "examined_pages", "is_blank", "tasks_of", "typical_page", "unscaled"]
-
 MAX_EXAMINED = 5  # pages
 
 

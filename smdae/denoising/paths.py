@@ -12,8 +12,6 @@ from smdae.errors import ModelError
 if TYPE_CHECKING:
     from smdae.denoising.task import Task
 
-__all__ = ["by_channels", "paths"]
-
 SEED_STRIDE = 2**40  # between the seeds of channels
 
 

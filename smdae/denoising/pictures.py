@@ -21,8 +21,6 @@ from smdae.denoising.arrays import array_of, is_image
 from smdae.errors import UsageError
 from smdae.files.picture import STANDS_FOR, as_integers
 
-__all__ = ["Pictures", "is_file", "pictures_of"]
-
 KINDS = {"H": "rows", "Y": "rows", "W": "columns", "X": "columns", "C": "channels", "S": "channels"}
 KINDS |= dict.fromkeys("NTZ", "pages")
 ORDER = ("pages", "rows", "columns", "channels")

@@ -22,8 +22,6 @@ import torch
 from smdae.errors import UsageError
 from smdae.protocols import HasPrecision, offers
 
-__all__ = ["PRECISIONS", "check_precision", "chosen_precision", "exact", "with_precision"]
-
 MAX_BFLOAT16_SIGMA = 50 / 255  # beyond it the root mean square error is over 0.3 gray levels
 MIN_BFLOAT16_PIXELS = 64 * 64  # at 32 x 32 it takes 1.1 to 1.5 times as long as float32, at 96 x 96 0.6 to 0.75 times
 

@@ -18,8 +18,6 @@ from smdae.estimation.filling import filled
 from smdae.estimation.outliers import Outliers, find_outliers
 from smdae.estimation.scale import Scale, scale_of
 
-__all__ = ["Prepared", "is_gray", "prepare"]
-
 SAMPLE_SIZE = 1 << 17  # values
 MAX_VALUE = 1e30  # of a pixel, of white - black and of its inverse: squares do not overflow single precision
 MAX_UNITS = 1e9  # of a pixel, in units of white - black

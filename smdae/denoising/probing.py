@@ -23,8 +23,6 @@ from smdae.denoising.unclipped import clamped, safe_where, totals, valid_in
 from smdae.divergence import probes
 from smdae.models.borders import rounded_up
 
-__all__ = ["TILE_MARGIN", "TILE_SIDE", "Traces", "batches", "places", "probe_jacobian"]
-
 MAX_PROBED_WHOLE = 1 << 18  # pixels of an image that is probed as a whole
 PROBED_SHARE = 0.03  # of the pixels of a larger one, within these bounds
 MIN_PROBED, MAX_PROBED = 1 << 15, 1 << 19  # pixels

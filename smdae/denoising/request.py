@@ -15,8 +15,6 @@ from smdae.files.model_file import load
 from smdae.protocols import HasStride, completed, has, offers
 from smdae.theirs import TheirModel, is_theirs
 
-__all__ = ["bundled_for", "checked_pixels", "checked_sigma", "checked_white", "resolved_model", "with_stride"]
-
 TO_CONVERT = "convert it first, as by .astype(numpy.uint8) where white is 255"
 
 

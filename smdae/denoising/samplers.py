@@ -25,8 +25,6 @@ from torch import Generator, Tensor
 from smdae.errors import DivergedError, SmdaeError, UsageError
 from smdae.protocols import HasEnergy, offers, posterior_mean, single_level
 
-__all__ = ["SAMPLERS", "Sampler", "SamplerSettings", "checked_steps", "refuse_single_level", "sample", "sigma_schedule"]
-
 MAX_STEPS = 1000
 LOWEST_SHARE = 1 / 50  # of sigma: the lowest level of a schedule, unless the model's range ends above it
 BETA = 0.95  # of coarse-to-fine: the share of the removed noise that is not added again

@@ -33,8 +33,6 @@ from smdae.models.conditioning import Conditioning
 from smdae.noise import Noise
 from smdae.protocols import posterior_mean
 
-__all__ = ["FEATURES", "NETWORK", "SecondLook", "features_of", "second_look"]
-
 NETWORK = "natural-color-small"
 NUMBERS = Path(__file__).with_name("second_look.json")
 CELL, COARSE = 8, 4  # pixels a side of cells, and of means that show how coarse z is

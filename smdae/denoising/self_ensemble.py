@@ -12,8 +12,6 @@ from torch import Tensor
 
 from smdae.protocols import HasPrecision, ImageScoreModel, offers
 
-__all__ = ["SelfEnsemble"]
-
 
 class SelfEnsemble:
     """The mean psi_8 of a model's score over the eight symmetries of an image; its halo is that of the model."""

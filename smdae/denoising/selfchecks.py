@@ -20,8 +20,6 @@ from smdae.denoising import sure
 from smdae.divergence import probes
 from smdae.protocols import posterior_mean
 
-__all__ = ["SelfChecks", "selfchecks"]
-
 
 @dataclass(frozen=True)
 class SelfChecks:

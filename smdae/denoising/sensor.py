@@ -22,8 +22,6 @@ from smdae.estimation.blocks import Blocks, survey
 from smdae.estimation.curve import Bins, affine_fit, bins_of
 from smdae.estimation.scale import Scale
 
-__all__ = ["sensor_curves"]
-
 OWN_GAIN = 1.35  # ratio of the variances of a plane's own line and the common one that is not due to chance
 SURE_MISFIT = 0.15  # largest misfit at which a plane's own line is preferred to the common one
 # Of a block's pixels, at white: more than the first share makes the variance too small, but is better than no block.

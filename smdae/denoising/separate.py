@@ -6,8 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Separate"]
-
 
 class Separate:
     """A score model that applies a model of its own to each channel.

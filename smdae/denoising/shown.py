@@ -9,8 +9,6 @@ import numpy as np
 from smdae.denoising.judgement import Judgement
 from smdae.noise import Noise
 
-__all__ = ["as_html"]
-
 MAX_SIDE = 512  # pixels of the picture; larger ones are thinned out
 
 

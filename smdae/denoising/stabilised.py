@@ -29,8 +29,6 @@ from torch import Tensor
 from smdae.curves import Affine, Curve
 from smdae.protocols import posterior_mean, widened
 
-__all__ = ["Stabilised", "Transform", "Whitening", "transforms"]
-
 NODES = 4096  # of a table
 QUADRATURE_NODES = 21  # of Gauss-Hermite quadrature
 ANSCOMBE = 3 / 8  # times a^2, added to the variance so that f makes low counts nearly normal

@@ -10,8 +10,6 @@ from typing import Generic, TypeVar
 
 from smdae.noise import Noise
 
-__all__ = ["INTERVAL", "Steady"]
-
 INTERVAL = 100  # frames between estimates
 QUIET_INTERVAL = 10  # likewise while there is no noise: streams often begin in black
 MAX_LEVEL_RATIO = 1.2  # between levels that are taken for the same

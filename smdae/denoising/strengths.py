@@ -18,8 +18,6 @@ from smdae.checked import refuse_other_types
 from smdae.errors import UsageError
 from smdae.jpeg import LUMA
 
-__all__ = ["Strengths"]
-
 
 @dataclass(frozen=True)
 class Strengths:

@@ -20,8 +20,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["STEP", "Risk", "estimate", "jacobian_product", "mean", "of_means"]
-
 STEP = 0.02  # e, in sigma
 MIN_RISK = 1e-4  # of sigma^2: lower estimates are raised to it
 

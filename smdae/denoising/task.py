@@ -27,8 +27,6 @@ from smdae.estimation.scale import Scale, scale_of_integers
 from smdae.noise import Noise
 from smdae.protocols import posterior_mean, single_level
 
-__all__ = ["Task"]
-
 SEEDS = 1 << 63  # of a generator: from -SEEDS to 2 SEEDS - 1
 
 

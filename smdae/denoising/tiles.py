@@ -18,8 +18,6 @@ from smdae.memory import available
 from smdae.models.borders import rounded_up
 from smdae.protocols import HasEnergy, ImageScoreModel, offers
 
-__all__ = ["MAX_TILE_BYTES", "SMALLEST", "Tile", "Tiled", "side_for", "tiles", "tiles_for"]
-
 SMALLEST = 64  # pixels a side
 MAX_TILE_BYTES = 512 << 20  # memory of one tile: larger tiles are no faster
 ENOUGH, MARGINS = 1024, 200  # the side of a tile in pixels, and in halos, beyond which a larger one is no faster

@@ -35,8 +35,6 @@ from smdae.estimation.estimate import KINDS, Estimate, Kind
 from smdae.noise import Noise
 from smdae.protocols import CanClip, TakesNoise, offers, single_level
 
-__all__ = ["Treatment", "is_wide", "noise_for", "set_to_clipping", "takes_noise", "treatment_for", "whitenings"]
-
 MAX_CLIPPED_SHARE = 0.005  # of pixels at white, up to which a picture is treated as not clipped there
 
 Treatment = Callable[[Any], Any]  # from a model of white noise, or another version of it, to a model of the noise

@@ -28,8 +28,6 @@ from smdae.denoising.tiles import side_for, tiles_for
 from smdae.progress import Watch
 from smdae.protocols import HasPosteriorVariance, offers
 
-__all__ = ["SPACING", "STEP", "calibrated", "deviation_of", "variance"]
-
 SPACING = 8  # pixels between the nonzero pixels of a probe
 STEP = 0.3  # of differences, in sigma: J averaged over the noise around y
 CENTRE = 0.8  # weight of a pixel in the average over its neighbours, along rows and along columns

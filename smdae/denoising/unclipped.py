@@ -12,8 +12,6 @@ from torch import Tensor
 from smdae.denoising.task import Task
 from smdae.estimation.scale import Scale
 
-__all__ = ["SAFE_SIGMAS", "clamped", "margins_of", "safe_in", "safe_where", "totals", "valid_in"]
-
 SAFE_SIGMAS = 2.0  # from black and white, beyond which noise is hardly ever clipped
 EQUAL_SIDE = 5  # pixels a side of a square that noise does not leave all equal
 

@@ -19,8 +19,6 @@ import numpy as np
 
 from smdae.estimation.blocks import SIDE, Blocks
 
-__all__ = ["why_drawn"]
-
 EQUAL_BY_CHANCE = 0.22  # share of the neighbours that are equal in noise of 1.3 gray levels
 # Share of equal neighbours over that by chance, above which a picture was drawn: alone, or if more than a share of the
 # blocks hold a constant patch.

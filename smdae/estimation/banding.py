@@ -17,8 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["find_banding"]
-
 MIN_SIDE = 64  # pixels of a picture
 MIN_SIGMA, MIN_SIGMA_OF_FLOATS = 0.5, 1e-6  # of the noise: in gray levels, and of floats over white
 REACH = 16  # rows above and below that a row is compared with

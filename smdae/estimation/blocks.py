@@ -24,8 +24,6 @@ from torch import Tensor
 
 from smdae.estimation.scale import UNIT, Scale
 
-__all__ = ["MAX_PIXELS", "SIDE", "Blocks", "plane_projection", "survey", "tiles_of"]
-
 SIDE, STRIDE = 8, 4  # pixels
 NEIGHBOUR = SIDE // STRIDE  # strides from a block to the next that shares no pixel with it
 MAX_PIXELS = 400_000  # of a picture that is used whole; of a larger one tiles are used

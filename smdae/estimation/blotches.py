@@ -26,8 +26,6 @@ from smdae.estimation.feature_numbers import Perceptron, read_numbers, standardi
 from smdae.estimation.scale import UNIT, Scale
 from smdae.jpeg import LUMA
 
-__all__ = ["FEATURES", "NUMBERS", "Evidence", "Seen", "blotches_of", "evidence", "look", "means_of_squares"]
-
 NUMBERS = Path(__file__).with_name("blotches.json")
 SIDES = (2, 4)  # of the squares that means are taken of, in pixels
 DARKEST, BRIGHTEST = 12 / 255, 243 / 255  # brightness of blocks that count: beyond, noise is clipped

@@ -17,8 +17,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-__all__ = ["Moments", "clipped_std", "moments", "unclipped_std"]
-
 # mu for which `clipped_std` computes moments: up to 6 sigma beyond black and white, where nearly all of y is clipped.
 GRID = np.linspace(-6.0, 6.0, 121)
 MAX_STEPS = 30  # of Newton's method

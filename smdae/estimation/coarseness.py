@@ -16,8 +16,6 @@ import numpy as np
 from smdae.estimation.noise_level import MIN_PATCHES, estimate
 from smdae.estimation.patches import SIDE
 
-__all__ = ["MAX_COARSENESS_OF_WHITE", "coarseness"]
-
 MAX_COARSENESS_OF_WHITE = 1.45  # above it the noise is taken for correlated
 MAX_PATCHES, MAX_PATCHES_OF_PART = 30_000, 4_000  # to estimate sigma from: of the image, and of a part of the means
 PARTS = 3  # parts a side

@@ -19,8 +19,6 @@ import numpy as np
 
 from smdae import jpeg
 
-__all__ = ["is_lossy", "jpeg_quality"]
-
 SIDE = 8  # pixels of a block
 MIN_SIDE = 64  # pixels of a picture
 MAX_WINDOWS = 144  # about, spread over the picture; each holds one block of every grid

@@ -19,17 +19,6 @@ from smdae.estimation.grain import Grain, correlation_of_channels, measured, non
 from smdae.estimation.noise_level import Level
 from smdae.noise import Noise
 
-__all__ = [
-    "FAINTEST",
-    "ChannelBlocks",
-    "channel_blocks",
-    "correlated_noise",
-    "curves_of",
-    "grain_features",
-    "levels_of_compressed",
-    "rms",
-]
-
 # These were chosen as those of `estimate`.
 FAINTEST = 1.3 / 255  # sigma below which noise is left alone, white being the range that the picture fills
 FAINTEST_OF_JPEG = 0.6 / 255  # the same for JPEGs, which hide a part of the noise

@@ -15,8 +15,6 @@ from smdae.estimation.blocks import Blocks
 from smdae.estimation.curve import Bins, bins_of
 from smdae.estimation.scale import Scale
 
-__all__ = ["few_counts"]
-
 MIN_VALUES, MAX_VALUES = 3, 256  # different values of a channel
 MAX_SAMPLE = 1 << 18  # pixels in which the values are counted
 MAX_GAP = 1.5  # over the median gap between neighbouring values: longer ones are not one step

@@ -17,18 +17,6 @@ import numpy as np
 from smdae.curves import Affine
 from smdae.estimation.blocks import Blocks
 
-__all__ = [
-    "Bins",
-    "affine_fit",
-    "bins_of",
-    "correlation_with_brightness",
-    "line_of",
-    "overall",
-    "rise_of_line",
-    "rising_line",
-    "thirds",
-]
-
 MAX_BINS = 48
 MIN_BLOCKS = 80  # of a bin
 FLAT_SHARE, MIN_FLAT = 0.12, 40  # of the blocks of a bin that are chosen: their share, and their least number

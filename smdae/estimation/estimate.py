@@ -44,8 +44,6 @@ from smdae.estimation.shared import correlation_of_channels
 from smdae.estimation.shot import shot_curves
 from smdae.noise import Noise
 
-__all__ = ["ERROR_OF_GRAIN", "KINDS", "Estimate", "Kind", "as_planes", "estimate", "grain_features_of"]
-
 Kind = Literal["auto", "white", "shot", "grain"]
 KINDS: tuple[Kind, ...] = ("auto", "white", "shot", "grain")
 

@@ -11,8 +11,6 @@ import math
 
 import numpy as np
 
-__all__ = ["are_evenly_placed", "fits"]
-
 MAX_CHI2, MIN_CHI2 = 1.7, 0.4  # of the statistic
 MAX_DEVIATIONS = 4  # by which chance may raise it above 1, if that is more
 MIN_FREEDOM = 30  # degrees of freedom of which it may be too small

@@ -23,8 +23,6 @@ import numpy as np
 from smdae.estimation.feature_numbers import read_numbers, standardised
 from smdae.estimation.grain import QUANTILES
 
-__all__ = ["FEATURES", "Evidence", "evidence", "features", "roughness"]
-
 NUMBERS = Path(__file__).with_name("grain_evidence.json")
 MIN_LEVEL, MIN_SPREAD = 0.05, 0.02  # of levels, in gray levels, and of spreads, where logarithms are taken
 NOISE_ALONE, TEXTURE = math.log(0.70), math.log(0.55)  # log spread of the weakest blocks at roughness 0 and 1

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Perceptron", "read_numbers", "standardised"]
-
 
 @dataclass(frozen=True, eq=False)
 class Perceptron:

@@ -8,8 +8,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-__all__ = ["filled"]
-
 
 def filled(pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Return a picture whose invalid pixels are means of the nearest valid ones.

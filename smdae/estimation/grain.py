@@ -17,8 +17,6 @@ from smdae.estimation.blocks import SIDE, Blocks
 from smdae.estimation.curve import Bins
 from smdae.estimation.lagged_covariance import LAGS, covariances, unbiased, without_planes
 
-__all__ = ["QUANTILES", "Grain", "correlation_of_channels", "measured", "non_normality", "spread", "with_unseen"]
-
 MIN_WHOLE = 40  # blocks without saturated pixels, of which normality is asked
 QUANTILES = (0.02, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90)  # of the standard deviations of blocks
 MAX_BLOCKS_OF_BIN = 200  # of each brightness, from which correlations are measured

@@ -14,8 +14,6 @@ import numpy as np
 
 from smdae.estimation.blocks import SIDE, plane_projection
 
-__all__ = ["LAGS", "covariances", "unbiased", "without_planes"]
-
 LAGS = 4  # lags 0 to 3, in rows and in columns
 
 

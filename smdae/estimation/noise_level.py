@@ -34,17 +34,6 @@ import torch
 from smdae.estimation import clipped_normal
 from smdae.estimation.patches import MEAN_ENERGY, SIDE, Patches
 
-__all__ = [
-    "MAX_SIGMA_MISMATCH",
-    "MIN_PATCHES",
-    "Level",
-    "estimate",
-    "is_clipped",
-    "levels",
-    "mad_level",
-    "standard_error",
-]
-
 MAX_PATCHES = 120_000
 MAX_SIGMA_MISMATCH = 0.2  # relative difference of a given level and an estimate, beyond which they do not agree
 MIN_PATCHES = 12 * SIDE**2  # for a covariance

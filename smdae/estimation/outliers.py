@@ -16,8 +16,6 @@ from smdae.estimation.salt_and_pepper import salt_and_pepper
 from smdae.estimation.stray_pixels import stray_pixels
 from smdae.estimation.surroundings import AROUND_5X5, Channel, medians, parts, predicted
 
-__all__ = ["Outliers", "find_outliers"]
-
 MIN_SIDE = 16  # pixels of a picture
 RADII = (1, 2, 4, 8)  # pixels: windows of 3 x 3 to 17 x 17
 MIN_UNMARKED = 3  # pixels of a window, for a median

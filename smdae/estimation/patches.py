@@ -8,8 +8,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-__all__ = ["DIM", "MEAN_ENERGY", "SIDE", "Patches"]
-
 SIDE = 7  # P, in pixels
 DIM = SIDE**2
 MEAN_ENERGY = 2 * 2  # mean `energy` of white noise with sigma 1: each of two differences has variance 2

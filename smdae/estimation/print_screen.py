@@ -11,8 +11,6 @@ is not in all small ones. Of 1,898 photographs, drawings, pages and micrographs 
 
 import numpy as np
 
-__all__ = ["is_print_screen"]
-
 SIDE = 128  # of a tile
 MOST_TILES = 5  # in a row or column
 LOWEST = 0.08  # cycles a pixel, from which power counts

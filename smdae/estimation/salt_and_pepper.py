@@ -40,8 +40,6 @@ from smdae.estimation.surroundings import (
     thinned,
 )
 
-__all__ = ["salt_and_pepper"]
-
 MAX_SHARE = 0.25  # of the pixels that were replaced: with more, too little is left to repair them from
 MAX_SHARE_OF_VALUE = 0.45  # of the pixels that have a value: with more, it is the ground
 MIN_PIXELS, MIN_PROBABILITY = 20, 3e-4  # of replaced pixels that are not in clumps

@@ -12,8 +12,6 @@ import numpy as np
 
 from smdae.estimation.noise_level import is_clipped
 
-__all__ = ["UNIT", "Scale", "in_bytes", "scale_of", "scale_of_integers"]
-
 LOW_QUANTILE, HIGH_QUANTILE = 0.001, 0.999  # of the values, that become 0 and 1
 MAX_SAMPLE = 1 << 20  # values of which quantiles are taken
 MAX_ROUNDING = 1e-3  # gray levels by which single precision may be off the 8 bits that floats hold

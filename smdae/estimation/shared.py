@@ -15,8 +15,6 @@ import numpy as np
 from smdae.estimation import noise_level
 from smdae.estimation.scale import Scale
 
-__all__ = ["correlation_of_channels"]
-
 MAX_PATCHES = 20_000  # of the mean of the channels
 MIN_CORRELATION = 0.35  # smaller ones may be due to texture
 

@@ -31,8 +31,6 @@ from smdae.estimation.curve import (
     thirds,
 )
 
-__all__ = ["shot_curves"]
-
 MAX_SATURATED = 0.5  # share of a block's pixels that may be black or white
 MAX_SCATTER = 0.6  # of the bins that are compared: in others there is too much texture
 # Levels differ over brightness if two statistics of log(level / level of clipped white noise) are large: its standard

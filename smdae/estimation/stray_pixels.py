@@ -35,8 +35,6 @@ from smdae.estimation.surroundings import (
     thinned,
 )
 
-__all__ = ["stray_pixels"]
-
 MIN_RISE = 2.0  # of a candidate above the median of its 3 x 3, in median spreads
 MAX_CANDIDATES = 150_000  # of each sign
 STRONG, MODERATE, ACCEPTED = 6.0, 3.0, 2.5  # values of r: two for R, and of the pixels accepted if there are many

@@ -17,22 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = [
-    "AROUND_3X3",
-    "AROUND_5X5",
-    "AROUND_11X11",
-    "MAX_SAMPLE",
-    "SIGMAS_OF_SPREAD",
-    "Channel",
-    "Spreads",
-    "extremes",
-    "medians",
-    "order_statistics",
-    "parts",
-    "predicted",
-    "thinned",
-]
-
 Offsets = tuple[tuple[int, int], ...]
 
 BAND_PIXELS = 1 << 19  # of a band of rows, and

@@ -39,8 +39,6 @@ from smdae.objectives import OBJECTIVES, explicit
 from smdae.progress import Watch
 from smdae.protocols import has, per_example, posterior_mean
 
-__all__ = ["Adaptation", "adapt", "adapted", "adapting", "refuse_unadaptable"]
-
 STEPS = 800
 RATE, WARMUP = 5e-4, 10
 DECAY = 0.98  # of the average of the weights

@@ -12,8 +12,6 @@ from torch import Generator, Tensor
 
 from smdae.fitting.draws import BatchPart
 
-__all__ = ["recoloured"]
-
 MIN_SATURATION, MAX_SATURATION = 0.5, 3.0  # s
 
 

@@ -11,8 +11,6 @@ from smdae.errors import DegenerateError, DivergedError
 from smdae.fitting.draws import BatchSource
 from smdae.protocols import HasImplicitFloor, offers
 
-__all__ = ["refuse_degenerate"]
-
 MAX_NEGATIVE_RISK = 1.0  # how far below zero the estimated risk may fall, in sigma^2 per dimension
 RUNAWAY = 1e7  # -J sigma^2, beyond which the objective of a model without a floor is taken to fall without bound
 

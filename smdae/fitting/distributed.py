@@ -24,8 +24,6 @@ from smdae.errors import LostError
 from smdae.memory import is_out_of_memory
 from smdae.processes import Place
 
-__all__ = ["ALONE", "Group", "joined"]
-
 T = TypeVar("T")
 CPU = torch.device("cpu")
 TIMEOUT = timedelta(minutes=10)  # of a collective operation: others wait while the first process validates and writes

@@ -17,8 +17,6 @@ from smdae.models.conditioning import Conditioning
 from smdae.objectives import Objective
 from smdae.patch_noise import PatchNoise
 
-__all__ = ["Batch", "BatchPart", "BatchSource", "Draw", "among", "antithetic_noise", "uniform"]
-
 
 class Draw(Protocol):
     """A source of flat patches and the levels of their noise."""

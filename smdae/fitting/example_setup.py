@@ -18,8 +18,6 @@ from smdae.objectives import Objective
 from smdae.patch_noise import KernelParzen, PatchNoise
 from smdae.protocols import HasCentre, HasDivergence, HasKinks, offers
 
-__all__ = ["arguments", "examples_for", "known_density"]
-
 TARGET_EXAMPLES = 50_000  # patches to which the density for `esm` is fitted
 
 

@@ -38,8 +38,6 @@ from smdae.fitting.settings import Settings
 from smdae.objectives import Objective
 from smdae.patch_noise import KernelParzen, PatchNoise
 
-__all__ = ["Batch", "Examples", "Stage"]
-
 NARROW_STEP, WIDE_STEP = 0.1, 0.5  # of differences, in sigma; a wide step has less variance
 EXTRA_NOISE = 0.5  # e, the noise added to noisy images to make pairs, in sigma
 

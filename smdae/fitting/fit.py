@@ -19,8 +19,6 @@ from smdae.fitting.settings import Settings, check, for_rows
 from smdae.models.own_checked import made_by, name_of
 from smdae.noise import Noise
 
-__all__ = ["fit"]
-
 
 def fit(
     patches: Any,

@@ -13,8 +13,6 @@ from smdae.denoising.pictures import is_file, pictures_of
 from smdae.errors import InputError, UsageError
 from smdae.files.picture import SAMPLES, STANDS_FOR
 
-__all__ = ["INTEGERS", "Images", "gathered", "images_of", "level_for_rows", "level_of", "rows_of"]
-
 INTEGERS = (np.uint8, np.uint16)  # dtypes whose white is their largest value, so that sigma is given for white 255
 SHARE_OF_SPREAD = 1 / 3  # level of the noise for rows, of their spread
 MIN_SIGMA, MAX_SIGMA = 1e-3, 1e5  # that a fit takes, white being 255

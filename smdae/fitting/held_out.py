@@ -7,8 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-__all__ = ["BLOCK", "GRID", "around", "block_difference", "blocks", "crops", "hidden_places", "middle", "window"]
-
 SIDE = 64  # of crops, in pixels
 GRID = 4  # pixels between those hidden from a network, in rows and in columns
 BLOCK = 32  # side of the blocks that are held out, in pixels

@@ -13,8 +13,6 @@ from smdae.named import is_named
 from smdae.objectives import Objective
 from smdae.protocols import HasDivergence, HasKinks, offers
 
-__all__ = ["notes_on_cost", "started_from"]
-
 MAX_EXACT = 4096  # dimensions, up to which an exact divergence is computed one derivative at a time
 
 

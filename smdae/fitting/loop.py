@@ -34,8 +34,6 @@ from smdae.fitting.step_graph import StepGraph
 from smdae.fitting.validation import Validate, Validation
 from smdae.models import family
 
-__all__ = ["Report", "ending", "run", "step"]
-
 TIMED_SHARE = 0.04  # of a time limit, during which steps are timed before it becomes a number of steps
 UNTIMED_STEPS = 10  # the first steps, which are slower than the rest
 REPORT_SECONDS = 0.25  # between reports

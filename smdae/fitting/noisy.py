@@ -24,8 +24,6 @@ from smdae.fitting.settings import Settings
 from smdae.fitting.splitting import chosen, evenly
 from smdae.models import family
 
-__all__ = ["Noise", "given_white", "noise_of", "other_kind"]
-
 MAX_LEVEL_SPREAD = 0.1  # relative deviation of levels from their root mean square, up to which they are taken for one
 MAX_ERROR = 0.25  # relative deviation of estimates from their median that are taken for one level
 MAX_LEFT_OUT = 0.25  # share of the images, of other levels, that such a model leaves out

@@ -18,8 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["OPTIMISERS", "Muon", "adamw", "muon", "orthogonal"]
-
 BETAS = (0.9, 0.99)  # of Adam in Muon's edges
 MOMENTUM = 0.95
 EDGE_RATE = 0.1  # Adam's learning rate beside Muon's

@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Packed"]
-
 
 @dataclass(frozen=True, eq=False)
 class Packed:

@@ -22,8 +22,6 @@ from torch import Generator, Tensor
 from smdae.files.disk_store import Stored
 from smdae.fitting.packed import Packed
 
-__all__ = ["Patches", "Prefetch"]
-
 FINGERPRINT_PATCHES = 1024  # by which images in a file are compared with others
 
 # With rows in either order these give the eight symmetries of the square.

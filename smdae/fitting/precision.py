@@ -14,8 +14,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import numpy as np
 import torch
 
-__all__ = ["denormals_flushed", "products_in"]
-
 
 @contextmanager
 def denormals_flushed() -> Iterator[None]:

@@ -30,8 +30,6 @@ from smdae.models.own_checked import made
 from smdae.noise import Noise
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["prepare"]
-
 
 def _best(models: Iterator[Any], validate: Validate, group: Group) -> Any | None:
     """Return the last model before the first that is no better than the one before it; None if there are none."""

@@ -20,8 +20,6 @@ from smdae.models.energy import without_means
 from smdae.models.wiener import Wiener
 from smdae.patch_noise import PatchNoise
 
-__all__ = ["INITIAL_EXAMPLES", "Prepared", "lift"]
-
 INITIAL_EXAMPLES = 20_000  # patches from which the initial model and the Wiener filter are made
 WIENER_SIZE = 12  # largest side of the Wiener filter's patches
 

@@ -39,8 +39,6 @@ from smdae.fitting.splitting import evenly
 from smdae.noise import Noise
 from smdae.protocols import posterior_mean
 
-__all__ = ["WIDTH", "Part", "Reconstructor", "View", "held_out_in", "noise_like", "risk", "views_of"]
-
 WIDTH = 0.3  # a
 MAX_VIEWS = 64  # pictures
 MAX_PIXELS, MAX_SIDE = 1 << 24, 1024  # of all pictures together, and a side of the middle of one

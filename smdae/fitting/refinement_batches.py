@@ -23,8 +23,6 @@ from smdae.fitting.validation import Validate, Validation
 from smdae.objectives import OBJECTIVES, Objective
 from smdae.protocols import posterior_mean
 
-__all__ = ["WEIGHT_SHARE", "RefinementBatches", "RefinementCrops", "between", "by_risk", "summary"]
-
 WEIGHT_SHARE = 0.4  # of the fitted weights in the average; the rest is that of the weights at the start
 
 

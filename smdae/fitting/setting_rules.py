@@ -10,8 +10,6 @@ from smdae.protocols import CanClip, offers
 if TYPE_CHECKING:
     from smdae.fitting.settings import Settings
 
-__all__ = ["MOST_NUMBERS", "level_of", "refuse_clashes"]
-
 MOST_NUMBERS = 4096  # in a flat patch: the start of a fit and the Wiener filter take the covariance apart
 
 

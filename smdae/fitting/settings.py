@@ -28,8 +28,6 @@ from smdae.named import is_named
 from smdae.noise import Noise
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["RENAMED", "SettingError", "Settings", "check", "defaults", "for_rows"]
-
 RENAMED = {"strength": "reg_lambda"}  # settings that had other names in version 0.1, which still are read
 
 Level = Annotated[float, Field(ge=1e-3, le=1e5)]  # beyond, squares leave the range of numbers

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Spline", "by_channel", "each_channel"]
-
 
 @dataclass(frozen=True, eq=False)
 class Spline:

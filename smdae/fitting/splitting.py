@@ -14,8 +14,6 @@ from torch import Tensor
 
 from smdae.files.disk_store import Stored
 
-__all__ = ["Part", "choose", "chosen", "evenly", "roughness", "split"]
-
 MIN_STRIP = 24  # pixels, the least width of a strip that is held out of a single noisy image
 MIN_ROUGHNESS = 0.5  # of a window, as a share of the typical one
 MAX_MEASURED = 512  # pixels along a strip on which its roughness is measured

@@ -22,8 +22,6 @@ from smdae.files.tensor_file import Header
 from smdae.fitting.optimisers import OPTIMISERS
 from smdae.fitting.settings import RENAMED, Settings
 
-__all__ = ["State"]
-
 FORMAT, VERSION = "smdae-state", "1"
 MAX_STEPS = 10**12
 MAX_NUMBER = 1e300  # of the numbers of a record

@@ -19,8 +19,6 @@ from torch import Tensor
 from smdae.fitting.examples import Examples
 from smdae.fitting.state import State
 
-__all__ = ["StepGraph"]
-
 WARMUP_STEPS = 3  # before a step is recorded
 MAX_PENDING = 4  # replays launched and not yet done, so that measured times are those of the device
 

@@ -43,8 +43,6 @@ from smdae.fitting.held_out import GRID, around, block_difference, blocks, crops
 from smdae.fitting.spline import Spline, by_channel, each_channel
 from smdae.progress import Watch
 
-__all__ = ["Learning", "View", "learn", "learnt_for"]
-
 KNOTS = 128
 STEPS = 500
 RATE, FALLS = 1e-2, 3  # learning rate; the steps are in so many equal parts, and it falls tenfold after each

@@ -22,13 +22,12 @@ from smdae.denoising.sure import Risk
 from smdae.divergence import probes
 from smdae.fitting.corruption import Corrupted, corrupted, source_side
 from smdae.fitting.distributed import ALONE, Group
-from smdae.fitting.examples import Batch, Examples
+from smdae.fitting.draws import Batch
+from smdae.fitting.examples import Examples
 from smdae.fitting.patches import Patches
 from smdae.fitting.splitting import choose, roughness
 from smdae.noise import Noise
 from smdae.protocols import posterior_mean
-
-__all__ = ["Crops", "NoisyCrops", "Validate", "Validation", "by_denoising", "by_objective", "middles"]
 
 CROP = 64  # largest side of a crop, in pixels
 NOISY_CROP = 128  # likewise for noisy images: the estimated error is more precise on more pixels

@@ -4,8 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["local_mean", "mirrored", "rounded_up"]
-
 
 def rounded_up(length: int, multiple: int) -> int:
     """Return the least multiple of `multiple` that is not less than a length."""

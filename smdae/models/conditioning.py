@@ -19,8 +19,6 @@ from torch import Tensor
 from smdae.models.borders import local_mean, mirrored
 from smdae.noise import Noise
 
-__all__ = ["WHITE_NOISE", "Conditioning", "plane_count", "smoothed"]
-
 SMOOTHED = 5  # pixels a side, over which the brightness that noise depends on is averaged
 
 

@@ -37,8 +37,6 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-__all__ = ["EnergyModel", "without_means"]
-
 ON = 0.05  # share of the patches for which a unit is on at the start
 MAX_EXAMPLES = 4096  # by which the thresholds b are set
 MAX_SLOPE, MAX_REDUCTIONS = 1.02, 8  # tr(dr/dx)/d, above which W is reduced at the start, and how often at most

@@ -35,8 +35,6 @@ from smdae.models.shown import ImageModel
 from smdae.models.windows import overlap_add, windows
 from smdae.protocols import known_level, posterior_mean
 
-__all__ = ["Experts"]
-
 DEGREE = 2  # of the polynomials of log s
 START_SLOPE = 0.9  # slope of the denoiser's shrinkage at the start
 

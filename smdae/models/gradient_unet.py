@@ -17,8 +17,6 @@ from smdae.models.shown import ImageModel
 from smdae.models.unet import UNet
 from smdae.protocols import known_level, per_example, posterior_mean
 
-__all__ = ["GradientUNet"]
-
 
 class GradientUNet(ImageModel):
     """The network; arguments are those of `UNet`, the activation being smooth and nothing clipped.

@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["InferenceGraphs"]
-
 MIN_PASSES = 3  # over images of a size, before one is recorded
 MAX_GRAPHS = 4  # sizes that are recorded, as each keeps its memory
 WARMUP_PASSES = 2  # on another stream, before a recording

@@ -27,8 +27,6 @@ from torch import Generator, Tensor
 
 from smdae.models.energy import EnergyModel, without_means
 
-__all__ = ["Moments", "linear_energy", "linear_starts"]
-
 UNIT_SPAN = 4.5  # standard deviations that units have to span, from end to end
 MIN_CONTRAST = 1.25  # in sigma, root mean square over the directions, below which the units are always enough
 CAUTIONS = tuple(2.0**-k for k in range(9))  # the first is the Wiener filter

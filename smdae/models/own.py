@@ -32,8 +32,6 @@ from smdae.models.shown import ImageModel
 from smdae.named import foreign_errors, reason_of
 from smdae.protocols import known_level, per_example
 
-__all__ = ["OwnModel", "has_method", "named_errors"]
-
 STEP = 0.1  # by which x is moved
 DETACHED = "does it detach x? If it has energy(x) instead, the score is taken for you"
 KINKED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardswish, nn.Threshold)

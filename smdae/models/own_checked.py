@@ -16,8 +16,6 @@ from smdae.errors import UsageError
 from smdae.models.own import OwnModel, has_method, named_errors
 from smdae.named import foreign_errors, imported, is_named, reason_of
 
-__all__ = ["made", "made_by", "name_of", "rebuilt"]
-
 EXAMPLES = 4  # on which a module is checked
 MAX_BATCH_DIFFERENCE = 1e-3  # relative difference of a score in a batch and alone
 CHANGING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)

@@ -21,8 +21,6 @@ from smdae.models.shown import ImageModel
 from smdae.patch_noise import PatchNoise
 from smdae.protocols import HasPosteriorVariance, known_level, offers, posterior_mean
 
-__all__ = ["Patchwise"]
-
 
 class Patchwise(ImageModel):
     """A patch model that also takes images.

@@ -19,8 +19,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["POTENTIALS", "Shape", "potential"]
-
 CHUNK = 1 << 16  # numbers processed at once: intermediate results stay in the cache
 
 

@@ -8,8 +8,6 @@ from torch import nn
 
 from smdae.protocols import ScoreModel, single_level
 
-__all__ = ["ImageModel", "as_html"]
-
 SHOWN = {
     "model": "model",
     "objective": "fitted by",

@@ -35,8 +35,6 @@ from smdae.models.inference_graphs import InferenceGraphs
 from smdae.models.shown import ImageModel
 from smdae.protocols import known_level, per_example
 
-__all__ = ["SIZES", "Shape", "UNet"]
-
 # In place, like the sums: nothing else needs a convolution's output, and small ones are limited by memory access.
 ACTIVATIONS = {"relu": partial(F.relu, inplace=True), "silu": partial(F.silu, inplace=True)}
 

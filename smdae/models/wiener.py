@@ -11,8 +11,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["Wiener"]
-
 
 class Wiener:
     """The Wiener filter of a set of patches.

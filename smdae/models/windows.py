@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["overlap_add", "windows"]
-
 
 class _Windows(torch.autograd.Function):
     generate_vmap_rule = True

@@ -9,8 +9,6 @@ from smdae import divergence
 from smdae.objectives.scores import score_at, sum_each
 from smdae.protocols import HasEnergy, offers, per_example, refuse_other_shape
 
-__all__ = ["differenced", "sliced"]
-
 
 def sliced(
     model: Any,

@@ -15,8 +15,6 @@ from smdae.objectives.projections import differenced, sliced
 from smdae.objectives.scores import autoencoding, denoising, explicit, implicit, regularised
 from smdae.protocols import has
 
-__all__ = ["OBJECTIVES", "Objective"]
-
 
 @dataclass(frozen=True)
 class Objective:

@@ -16,19 +16,6 @@ from smdae.noise import Noise
 from smdae.patch_noise import PatchNoise
 from smdae.protocols import HasDiagonal, offers, per_example, refuse_other_shape
 
-__all__ = [
-    "Kernel",
-    "autoencoding",
-    "denoising",
-    "explicit",
-    "implicit",
-    "kernel_score",
-    "regularised",
-    "score_at",
-    "stein",
-    "sum_each",
-]
-
 
 def sum_each(x: Tensor) -> Tensor:
     """Return the sum over all but the first dimension: (B, ...) -> (B,)."""

@@ -38,8 +38,6 @@ from smdae.densities import GaussianMixture
 from smdae.memory import available
 from smdae.models import EnergyModel
 
-__all__ = ["COST", "EXACT"]
-
 SIDES, QUICK_SIDES = (4, 6, 8, 12, 16, 24, 32), (4, 8, 12, 16, 24)
 COUNTS, QUICK_COUNTS = (1_000, 5_000, 20_000, 100_000), (1_000, 4_000, 16_000)
 BATCH = 256  # examples in a step, B, at most

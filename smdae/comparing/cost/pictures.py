@@ -11,8 +11,6 @@ from smdae.comparing.part import Context, Tables
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["EXACT", "draw"]
-
 EXACT = "ism-parzen exact"  # where the divergence is pushed through all directions
 
 

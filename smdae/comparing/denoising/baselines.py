@@ -18,8 +18,6 @@ import numpy as np
 
 from smdae.errors import UsageError
 
-__all__ = ["BASELINES", "Baseline", "check"]
-
 SHIFTS = 4  # of the picture against the wavelets' grid, each way
 
 

@@ -23,8 +23,6 @@ from smdae.divergence import probes
 from smdae.fitting.validation import middles
 from smdae.protocols import single_level
 
-__all__ = ["Denoiser", "Example", "Job", "LeftOut", "denoisers", "examples", "plan"]
-
 LEVELS = (0.6, 1.0, 2.0)  # times the level of the contest
 REFERENCE = "dsm"
 SLOW = "langevin"  # not in a quick comparison

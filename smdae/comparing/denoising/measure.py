@@ -26,8 +26,6 @@ from smdae.denoising.metrics import psnr, ssim
 from smdae.denoising.sure import Risk
 from smdae.errors import SmdaeError
 
-__all__ = ["DENOISING"]
-
 TIMED_SIDE = 64  # pixels on a side of the picture on which a step is timed
 MAX_NAME = 18  # characters of a name in the terminal
 MAX_ERROR = 2.0  # dB, a standard error that leaves nothing of an estimate

@@ -15,8 +15,6 @@ from smdae.fitting.held_out import middle
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw"]
-
 # How each kind is drawn, and what it is called.
 KINDS: dict[str, tuple[str, str, str]] = {
     "fit": (BLUE, "o", "fitted here"),

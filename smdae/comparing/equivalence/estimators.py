@@ -28,11 +28,9 @@ from smdae.comparing.contest import Contest
 from smdae.comparing.equivalence.kernels import kernels_of
 from smdae.comparing.evaluation import scale
 from smdae.divergence import normal_probes
-from smdae.fitting.examples import Batch
+from smdae.fitting.draws import Batch
 from smdae.objectives import OBJECTIVES
 from smdae.patch_noise import KernelParzen, PatchNoise
-
-__all__ = ["SLICED", "Estimator", "Pairing", "estimators", "pairings"]
 
 ON_NOISY = ("esm-parzen", "ism-parzen", "dsm", "dae")
 SLICED = ("ssm", "ssm-vr", "fd-ssm")

@@ -31,8 +31,6 @@ from smdae.comparing.equivalence.estimators import Estimator
 from smdae.comparing.evaluation import gradient
 from smdae.fitting.draws import among
 
-__all__ = ["Gradients", "Parallel", "max_batches", "pooled"]
-
 SEED_OFFSET = 2  # added to the seed for these draws
 MAX_BYTES = 2**31  # bytes of gradients to hold; models that need more have fewer batches
 MIN_BATCHES = 8  # batches

@@ -17,8 +17,6 @@ from smdae.comparing.contest import Contest
 from smdae.noise import Affine, Noise
 from smdae.patch_noise import PatchNoise
 
-__all__ = ["GRAIN", "SHOT", "kernels_of"]
-
 GRAIN, SHOT = "grain", "shot"
 RHO = 0.5  # correlation of neighbours
 # Pixels whose correlation is modelled. Cut off after one, it has hardly an inverse, and C^-1 makes all uncertain.

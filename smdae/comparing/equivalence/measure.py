@@ -26,8 +26,6 @@ from smdae.comparing.equivalence.verdict import ALL, CONFIDENCE, LIMIT, TOO_CLOS
 from smdae.comparing.part import Context, Part, Tables
 from smdae.comparing.text import grid, number, paragraph
 
-__all__ = ["EQUIVALENCE"]
-
 DRAWS, FEW, DRAWS_OF_FEW = 2048, 16, 8192  # examples in a batch, m, and of few numbers each, which cost less
 LOOKS = (8, 32, 64, 128)  # batches after which pairs are looked at, and more are drawn of those that are undecided
 PLACES = {"start": 0.0, "middle": 0.5, "end": 1.0}

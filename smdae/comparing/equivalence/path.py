@@ -17,8 +17,6 @@ from smdae.comparing.equivalence.estimators import SLICED, Estimator, Pairing
 from smdae.comparing.part import Context
 from smdae.fitting.draws import among
 
-__all__ = ["OnPath", "Path", "gaps", "path_of"]
-
 THETAS = 9  # on the path
 DRAWS, QUICK_DRAWS = 16_384, 8192  # examples that J is measured by
 SEED_OFFSET = 1 << 20  # added to the seed for these draws

@@ -6,8 +6,6 @@ from smdae.comparing.drawing import BLUE, COLOURS, GRAY, RED, figure, frame, not
 from smdae.comparing.equivalence.verdict import LIMIT, TOO_CLOSE
 from smdae.comparing.part import Context, Tables
 
-__all__ = ["draw"]
-
 KINDS = {"equivalent": (BLUE, "o"), "different": (RED, "D"), "undecided": (GRAY, "s"), TOO_CLOSE: (GRAY, "v")}
 MIN_DRAWN = 1e-6  # relative differences below are drawn here
 MARKS = "ox^svd*P+"

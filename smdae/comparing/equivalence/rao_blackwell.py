@@ -20,8 +20,6 @@ from smdae.densities import Parzen
 from smdae.fitting.draws import among
 from smdae.objectives import denoising, explicit
 
-__all__ = ["Exact", "averaged"]
-
 EXAMPLES = 8  # noisy ones whose clean ones are all taken
 SEED_OFFSET = (1 << 20) + 2  # added to the seed for these draws
 

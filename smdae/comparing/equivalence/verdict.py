@@ -24,8 +24,6 @@ from typing import Literal
 
 from smdae.comparing.equivalence.gradients import Parallel
 
-__all__ = ["ALL", "CONFIDENCE", "LIMIT", "TOO_CLOSE", "Evidence", "evidence", "judged", "student"]
-
 LIMIT = 0.05
 CONFIDENCE = 0.999
 ALL = "all"  # thetas together

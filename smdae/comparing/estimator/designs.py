@@ -30,8 +30,6 @@ from torch import Generator, Tensor
 from smdae.divergence import score_and_divergence
 from smdae.fitting.draws import antithetic_noise
 
-__all__ = ["CONTROLS", "DESIGNS", "FRAME"]
-
 FRAME = 4  # directions of a frame, r
 
 # Of m clean patches, (m, d): as many examples, clean patches and noise, each with shape (m, d).

@@ -42,8 +42,6 @@ from smdae.comparing.text import grid, number, paragraph
 from smdae.models import MODELS
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["ESTIMATOR"]
-
 SHARES, QUICK_SHARES = (0.1, 0.2, 0.4, 1.0, 2.0, 4.0), (0.1, 0.4, 1.0, 4.0)  # levels, of the contest's
 BATCHES, QUICK_BATCHES = 32, 24  # K
 ROUNDS = 15  # of timing

@@ -9,8 +9,6 @@ from smdae.comparing.part import Context, Tables
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw"]
-
 # Designs of `dsm` other than the plain one, all in its colour.
 MARKS = {"paired": "1", "antithetic": "^", "frames": "s", "control": "v", "stein": "D"}
 THETAS = {"fixed": "\u03b8 fixed", "own": "\u03b8 of each level"}

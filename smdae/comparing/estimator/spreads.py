@@ -22,8 +22,6 @@ from smdae.comparing.profiling import seconds
 from smdae.fitting.draws import among
 from smdae.fitting.examples import Examples
 
-__all__ = ["DRAWS", "NONE", "Kind", "Spread", "controlled", "losses", "spreads", "timed"]
-
 DRAWS = 64  # examples in a batch, m
 TIMED = 512  # examples that are timed at most
 SEED_OFFSET = 1000  # added to the seed for these draws

@@ -20,8 +20,6 @@ from smdae.comparing.learned.toys import Nodes, Toy
 from smdae.models import EnergyModel
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["Ending", "applies", "expected", "fisher", "fit", "slopes", "start"]
-
 ROUNDING = 1e-13  # of J, within which no theta is known to be better
 MIN_GRADIENT = 1e-13  # norm of a gradient
 MIN_DAMPING, MAX_DAMPING = 1e-12, 1e8  # mu, between which it stays

@@ -21,8 +21,6 @@ from smdae.densities import Parzen
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["View", "arrows", "extent", "field", "framed", "plane", "view"]
-
 CELLS, QUICK_CELLS, ARROWS = 121, 61, 15  # in each direction
 FINE = 401  # points on a line
 LEVELS = 12  # of shades

@@ -14,8 +14,6 @@ from smdae.comparing.drawing import figure, frame, png, style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["filters", "mosaic", "responses", "sheet", "show"]
-
 TILES = 120  # filters shown of a model at most
 SPACE = 1  # pixels between tiles, before they are enlarged
 BUSY, EXCITING = 16, 6  # units, and patches for each

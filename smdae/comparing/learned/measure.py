@@ -24,8 +24,6 @@ from smdae.comparing.part import Context, Part, Tables
 from smdae.comparing.text import grid, number, paragraph
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["LEARNED"]
-
 STEPS, QUICK_STEPS = 400, 60  # steps of a fit to a toy
 MAX_EQUAL_DISTANCE = 1e-5  # distance of thetas that counts as none
 UNITS_SHARE = 0.1  # share of the work that is not toys

@@ -8,8 +8,6 @@ from smdae.comparing.learned import fields, filters, samples, toy_pictures
 from smdae.comparing.part import Context, Tables
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["draw"]
-
 PREFERRED = ("dsm", "ism-parzen", "esm", "ism")  # of which one each is shown, if they are there
 MAX_MODELS = 4
 

@@ -17,8 +17,6 @@ from smdae.comparing.drawing import BLUE, figure, frame, png
 from smdae.comparing.learned.filters import sheet, show
 from smdae.protocols import HasCentre, offers
 
-__all__ = ["langevin", "samples"]
-
 STEPS, QUICK_STEPS = 800, 300
 SIZE = 0.2  # eta
 TOP = 8.0  # sigma, where the noise starts

@@ -16,8 +16,6 @@ from smdae.comparing.learned.toys import TOYS, Nodes, Toy, nodes
 from smdae.models import EnergyModel
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["Exact", "Theta", "model_of", "toy_fits"]
-
 DEGENERATED = 0.95  # of the floor of an implicit objective
 
 

@@ -14,8 +14,6 @@ from smdae.models import EnergyModel
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["lines", "planes"]
-
 FINE = 601  # points on a line
 CELLS, ARROWS = 121, 15  # in each direction of a plane
 DEPTH = 10.0  # of log-densities in a plane

@@ -24,8 +24,6 @@ from torch import Tensor
 
 from smdae.densities import GaussianMixture
 
-__all__ = ["TOYS", "Nodes", "Toy", "nodes", "ring", "sums"]
-
 SPACING = {1: 0.1, 2: 0.25}  # h, in sigma, by dimension
 EXTENT = 8.5  # of a lattice beyond the means, in standard deviations
 MIN_WEIGHT = 1e-17  # weight, below which a node is left out

@@ -19,8 +19,6 @@ from smdae.comparing.learning import pictures
 from smdae.comparing.part import Context, Part, Tables
 from smdae.comparing.text import grid, number, paragraph
 
-__all__ = ["LEARNING"]
-
 NOT_YET = "not yet"  # of a fit that ended without coming near the best
 
 

@@ -14,8 +14,6 @@ from smdae.comparing.part import Context, Tables
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw"]
-
 
 def draw(tables: Tables, context: Context) -> Mapping[str, bytes]:
     """Return the plots `curves` and `matrix` by name, as PNG files; an empty mapping if no fit made a step."""

@@ -27,8 +27,6 @@ from smdae.fitting.draws import uniform
 from smdae.jpeg import LUMA
 from smdae.models.borders import local_mean
 
-__all__ = ["luma", "photographs"]
-
 GAINS = (3e-5, 3e-2)  # a, of raw values whose white is 1
 RED_BLUE_GAINS = (1.2, 2.4)  # of white balance
 SHARPENING_WIDTH = 1.0  # pixels

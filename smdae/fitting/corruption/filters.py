@@ -4,8 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["blurred", "crops", "gaussian"]
-
 
 def gaussian(width: Tensor, radius: int) -> Tensor:
     """Return Gaussian weights that sum to 1, with shape (n, 2 radius + 1); those of width 0 are a point."""

@@ -17,8 +17,6 @@ from torch import Generator, Tensor
 from smdae.fitting.corruption.filters import blurred, gaussian
 from smdae.fitting.draws import uniform
 
-__all__ = ["counted", "grained"]
-
 LEVELS = (1 / 255, 60 / 255)  # sigma of grain
 WIDTHS = (0.4, 2.0)  # of its blur, in pixels
 RADIUS = 5  # pixels, of that blur

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from smdae.jpeg import CHROMA_STEPS, LUMA, LUMA_STEPS, cosine_transform, steps
 
-__all__ = ["MULTIPLE", "compressed"]
-
 MULTIPLE = 16  # pixels: sides of pictures are multiples of it, so that colours at half the size have whole blocks
 
 BLUE, RED = 1 / 1.772, 1 / 1.402

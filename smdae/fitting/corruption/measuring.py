@@ -10,8 +10,6 @@ from torch import Generator, Tensor
 
 from smdae.models.conditioning import Conditioning, smoothed
 
-__all__ = ["measured"]
-
 BINS = 12  # of brightness, from 0 to 1
 PRIOR_PIXELS = 64.0  # pixels of the mean level that are added to each bin
 LEVEL_ERROR, TILT_ERROR = 0.1, 0.1  # standard deviations of the logarithm of a level, for all and from dark to bright
