@@ -29,7 +29,7 @@ from smdae.jpeg import LUMA
 NUMBERS = Path(__file__).with_name("blotches.json")
 SIDES = (2, 4)  # of the squares that means are taken of, in pixels
 DARKEST, BRIGHTEST = 12 / 255, 243 / 255  # brightness of blocks that count: beyond, noise is clipped
-MIN_BLOCKS, MIN_FLATTEST = 40, 30  # blocks that count, and of the flattest of them
+MIN_BLOCKS, MIN_FLATTEST = 150, 30  # blocks that count, as in 120 x 120 pixels, and of the flattest of them
 FLATTEST = 0.15  # share of the blocks that count
 MAX_COMPARED = 4000  # blocks in which correlations are measured
 RATIO_WEIGHT = 0.1  # of the variances at two scales, beside the correlations
