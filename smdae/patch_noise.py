@@ -42,7 +42,8 @@ class PatchNoise:
     def __init__(self, noise: Noise, channels: int, size: int) -> None:
         if not noise.is_gaussian:
             raise UsageError(
-                "impulses, clipping, rounding and JPEG leave noise without a score", "leave them out of the profile"
+                "blotches of colour, impulses, clipping, rounding and JPEG leave noise without a score",
+                "leave them out of the profile",
             )
         self.noise = noise.for_channels(channels) if noise.count is not None else noise
         self.channels, self.size = channels, size
