@@ -40,6 +40,7 @@ from smdae.noise import Noise
 # Side of the squares whose means are looked at, and the least logarithm of the odds that what is found is not texture.
 MIN_ODDS = {2: 1.0, 4: 2.5}
 MIN_MEANS = 64  # means of squares a side, in which noise can be told from texture
+MAX_GREEN = 0.85  # level of green over that of red and blue: of blotches of colour green has half of theirs
 MIN_BLOTCHES = 0.5  # level of blotches of colour over that of other noise: fainter ones are left to the network
 PART, FLATTEST = 32, 0.2  # side of the parts of a picture, in pixels, and the share of them that are the flattest
 # The level of what is finer than the squares, over that of noise. Below the first, the noise of their means is coarse
@@ -100,11 +101,24 @@ def find_noise(
     """
     planes, valid, scale = as_planes(pixels, scale, valid)
     found = find_other_noise(planes, scale, valid, jpeg, kind)
-    if kind not in ("auto", "grain") or found.is_drawn or (blotches := find_blotches(planes, scale, valid)) is None:
+    if kind not in ("auto", "grain") or found.is_drawn or _is_in_all_channels(found.noise):
+        return found
+    if (blotches := find_blotches(planes, scale, valid)) is None:
         return found
     blotched = noise_with(blotches, planes, scale, valid, found.jpeg, kind)
     other = replace(blotched.noise, blotches=None)
     return blotched if blotches.sigma > MIN_BLOTCHES * other.sigma else found
+
+
+def _is_in_all_channels(noise: Noise) -> bool:
+    """Return whether there is coarse noise that is about as strong in green as in red and blue, so in the brightness.
+
+    Fine grain in all channels may well have blotches of colour beside it.
+    """
+    if noise.coarseness == 1:
+        return False
+    red, green, blue = noise.levels if len(noise.levels) == 3 else (1.0, 1.0, 1.0)
+    return green > MAX_GREEN * math.hypot(red, blue) / math.sqrt(2)
 
 
 def noise_with(

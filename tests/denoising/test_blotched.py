@@ -14,6 +14,7 @@ from smdae.errors import UsageError
 from smdae.estimation.blotches import blotches_of, expected, look
 from smdae.estimation.scale import scale_of
 from smdae.jpeg import LUMA
+from tests.denoising.test_coarse import coarse_noise, large_scene
 from tests.estimation.pictures import GRAIN, in_colour, sampled, through_jpeg
 
 FAST = "natural-color-small"
@@ -171,3 +172,10 @@ def test_a_given_level_is_that_of_all_noise():
     found = find_noise(noisy(), scale_of(noisy())).noise.scaled(255.0)
     result = denoise(noisy(), FAST, found.sigma)
     assert np.abs(result.astype(int) - denoise(noisy(), FAST)).max() <= 1
+
+
+def test_coarse_noise_of_all_channels_is_not_taken_for_blotches():
+    """It stayed in the brightness: with blotches taken out of the colours alone, 1.5 dB were lost."""
+    clean = np.stack([large_scene()] * 3, 2)
+    found = estimate_noise(sampled(coarse_noise(2), clean))
+    assert (found.coarseness, found.blotches) == (2, None)
