@@ -41,7 +41,7 @@ class End:
 
     @property
     def is_common(self) -> bool:
-        """Return whether all processes end this way at the same time by themselves."""
+        """Return whether all processes come to such an end at once, without word from each other: done, or diverged."""
         return self.kind == "done" or self.code == DivergedError.code
 
     @classmethod

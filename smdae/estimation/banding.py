@@ -98,7 +98,7 @@ class _Sums:
 
 
 def _offsets(plane: np.ndarray, min_sigma: float) -> np.ndarray:
-    """Return the offsets of the rows, (H,); zeros if they may be anything else."""
+    """Return the offset of each row, (H,), in the unit of the plane; all 0 unless they clearly are of a sensor."""
     nothing = np.zeros(plane.shape[0], np.float32)
     flat = _flat(plane)
     if flat is None or flat.sigma < min_sigma:

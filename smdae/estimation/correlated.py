@@ -212,7 +212,10 @@ def _grain(seen: list[ChannelBlocks], channels: np.ndarray, factor: float) -> No
 
 
 def _levels(seen: list[ChannelBlocks], sigmas: list[float]) -> tuple[Curve, ...]:
-    """Return the level of each channel, by brightness if that of each clearly rises with it, as that of photons does.
+    """Return a curve of the level over brightness for each channel.
+
+    They are lines if the level of every channel clearly rises with brightness, as that of photons does, and otherwise
+    constant.
 
     Args:
         seen: What the blocks of each channel say.

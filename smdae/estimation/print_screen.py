@@ -42,7 +42,10 @@ def is_print_screen(planes: np.ndarray) -> bool:
 
 
 def _is_everywhere(gray: np.ndarray, points: np.ndarray) -> bool:
-    """Return whether all small tiles of a picture, (H, W), but those of paper have power on points, (SIDE, SIDE)."""
+    """Return whether the dots of a print screen are in all small tiles of a picture, (H, W), but those of bare paper.
+
+    `points` is true where in the spectrum of a large tile, (SIDE, SIDE), the dots have their power.
+    """
     spectra, powers = _spectra(gray, SMALL_SIDE, 2 * MOST_TILES)
     inked = powers > MIN_POWER * np.median(_stronger_half(spectra, powers)[1])
     near = _near(points, SMALL_SIDE)

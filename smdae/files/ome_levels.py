@@ -40,9 +40,10 @@ class Reduction:
     is_cut: bool = False
 
     def of(self, values: np.ndarray, steps: Sequence[int]) -> np.ndarray:
-        """Return the pixels of the next level that a part of a level becomes, of the same type.
+        """Return what a part of a level is reduced to in the next, smaller level: a pixel of its type for each block.
 
-        It begins where a block does; blocks, of lengths `steps`, may be smaller at an end.
+        Blocks have the length `steps` along each axis. The part begins where a block does; at its end blocks may be
+        smaller.
         """
         if self.offset is not None:
             lengths = zip(values.shape, steps, strict=True)

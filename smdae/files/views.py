@@ -59,7 +59,10 @@ def sheet(frames: Sequence[np.ndarray], white: float, columns: int | None = None
 
 
 def heat_map(values: np.ndarray, label: str) -> bytes:
-    """Return a PNG of values over an image, with shape (H, W), and their scale, which ends at their 99.5 % quantile."""
+    """Return the bytes of a PNG that shows values, (H, W), in colours, and beside them the scale of these.
+
+    The scale, from 0 to the 99.5 % quantile of the values, has a label.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

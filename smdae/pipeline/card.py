@@ -58,7 +58,7 @@ def card_of(prepared: "Prepared", wiener: float | None, stopped_by: str) -> dict
 
 
 def _about(prepared: "Prepared") -> str:
-    """Return the card's words about the images where the user gave none; empty unless the noise is not white."""
+    """Return what a card says of noisy images whose noise is not white, and which noise that is; "" for all others."""
     return f"noisy images alone, {prepared.noise}; the PSNR is with noise drawn anew" if prepared.noise else ""
 
 
