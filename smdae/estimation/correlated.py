@@ -24,9 +24,7 @@ FAINTEST = 1.3 / 255  # sigma below which noise is left alone, white being the r
 FAINTEST_OF_JPEG = 0.6 / 255  # the same for JPEGs, which hide a part of the noise
 MAX_CHANNEL_DIFFERENCE = 0.1  # of the levels of channels from their mean, relative, if one level stands for all
 MIN_WEIGHT = 0.01  # of a bin, over the largest: smaller ones do not count in `ChannelBlocks.share`
-MIN_LOG_ODDS = -2.5  # of grain against texture: below it there is no grain; above, a second look decides
-# JPEG leaves of faint grain much the same as of texture, and removing a little of that does little harm.
-FAINT, MIN_LOG_ODDS_OF_FAINT = 6 / 255, -3.0
+MIN_LOG_ODDS = -4.5  # of grain against texture: below it there is no grain; above, a second look decides
 # White noise has small eigenvalues that are alike and near the level of the blocks: if neither limit is exceeded, there
 # is no grain. Decay is that of `noise_level`; excess is the level of the blocks over that of the smallest eigenvalues.
 MAX_DECAY_OF_WHITE, MAX_EXCESS_OF_WHITE = 0.20, 10.0
@@ -138,9 +136,8 @@ def correlated_noise(
     excess = level / max(rms([one.sigma for one in levels]), 1e-9)
     decay = sum(one.decay for one in levels) / len(levels)
     is_white = decay <= MAX_DECAY_OF_WHITE and excess <= MAX_EXCESS_OF_WHITE
-    min_odds = MIN_LOG_ODDS_OF_FAINT if is_lossy(jpeg) and level < FAINT else MIN_LOG_ODDS
     odds = evidence().log_odds(found)
-    if not is_white and odds > min_odds:
+    if not is_white and odds > MIN_LOG_ODDS:
         factor = evidence().level_factor(found)
     elif level > STRONG and decay > ALONE_DECAY and excess > ALONE_EXCESS and _are_noise_alone(seen):
         factor, odds = 1.0, math.inf
