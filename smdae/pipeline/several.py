@@ -15,7 +15,7 @@ from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared
 from smdae.pipeline.places import Job
 from smdae.pipeline.placing import origin_of, put_bytes
 from smdae.pipeline.reading import called, refuse_misnamed
-from smdae.pipeline.records import estimates, precisions, record_of, words_of
+from smdae.pipeline.records import precisions, record_of, words_of
 from smdae.pipeline.result_format import kind_of, refuse_one_picture
 from smdae.pipeline.shared_noise import with_shared_noise
 from smdae.pipeline.summary import summarise
@@ -69,4 +69,4 @@ def denoise_parts(
     whole = parts.encoded(results, options.quality, options.strip, words)
     put_bytes(job, whole, options.overwrite, origin, options.stdout)
     summarise({"": found} if found else {}, judgements, model, job, options, parts.container.piece)
-    return record_of(job, model, found, products) | estimates(judgements) | {"pages": len(results)}
+    return record_of(job, model, found, products, judgements) | {"pages": len(results)}

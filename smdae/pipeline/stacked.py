@@ -22,7 +22,7 @@ from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared, refuse_uni
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import beside, origin_of, put_result
 from smdae.pipeline.reading import called, converted, refuse_misnamed
-from smdae.pipeline.records import estimates, precisions, record_of, words_of
+from smdae.pipeline.records import precisions, record_of, words_of
 from smdae.pipeline.replacing import refuse_place
 from smdae.pipeline.result_format import kind_of, refuse_one_picture
 from smdae.pipeline.shared_noise import typical_noise, with_shared_noise
@@ -105,15 +105,11 @@ class _Run:
         """Return the JSON record of the result."""
         facts = [page for _, noise in sorted(self.noise.items()) for page in noise]
         axes = [series.text for series in self.pages.axes]
-        return (
-            record_of(self.job, self.model, facts, self.products)
-            | estimates(self.judgements)
-            | {
-                "pages": len(self.pages),
-                "axes": axes[0] if len(axes) == 1 else axes,
-                "channels": len(self.pages.groups),
-            }
-        )
+        return record_of(self.job, self.model, facts, self.products, self.judgements) | {
+            "pages": len(self.pages),
+            "axes": axes[0] if len(axes) == 1 else axes,
+            "channels": len(self.pages.groups),
+        }
 
 
 def denoise_stack(
