@@ -11,11 +11,11 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 try:
     import resource
@@ -25,6 +25,7 @@ except ImportError:  # there is none on Windows
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # parameters of mallopt, from glibc's malloc.h
 MAX_KEPT_BLOCK = 64 << 20  # bytes; larger blocks still go back, so that a peak does not last
 MOST_KEPT = (1 << 31) - 1  # bytes
@@ -186,3 +187,13 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     words = ("DefaultCPUAllocator", "could not create a memory", "failed to map segment")
     return any(word in str(error) for word in words)
+
+
+def if_it_fits(work: Callable[[], T]) -> T | None:
+    """Return what a function returns; None if memory does not suffice, so that earlier results are not lost."""
+    try:
+        return work()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return None

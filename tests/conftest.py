@@ -4,7 +4,7 @@ import os
 import signal
 
 os.environ["OMP_NUM_THREADS"] = "1"
-os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"  # as in a command of several processes
+os.environ["TORCH_CPP_LOG_LEVEL"] = "FATAL"  # as in a command of several processes
 
 import pytest
 import torch

@@ -11,14 +11,10 @@ from pathlib import Path
 
 import torch
 
-from smdae.cli import together
 from smdae.fitting import Prepared
 from smdae.fitting.distributed import ALONE, Group, joined
-from smdae.pipeline import peers
 from smdae.processes import Place
 from tests.forked import SERVER, at_report, run
-
-HEARTBEAT = 0.2  # seconds: lost processes are noticed sooner
 
 
 def surroundings(rank: int, size: int, port: int) -> dict[str, str]:
@@ -46,7 +42,6 @@ def command(
     """
     if told:
         Prepared.run = at_report(told[0], partial(os.kill, os.getpid(), told[1]))
-    peers.HEARTBEAT = together.HEARTBEAT = HEARTBEAT
     os.dup2(os.open(folder / f"out.{environ['RANK']}", os.O_WRONLY | os.O_CREAT), 1)
     run(arguments, environ, folder / f"err.{environ['RANK']}", memory)
 

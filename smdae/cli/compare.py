@@ -26,7 +26,7 @@ from smdae.cli.options import (
     option,
     threads_of,
 )
-from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, SIGMA, check_numbers
+from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, SIGMA, chosen_numbers
 from smdae.errors import UsageError
 
 if TYPE_CHECKING:
@@ -140,10 +140,11 @@ def command(
             raise UsageError("there is nothing to measure", "name the pictures after the options")
         return partial(measure, paths, reference, min_psnr, white, json_)
 
-    defaults = QUICK if quick else FULL
     asked = {"patches": patches, "max_steps": max_steps, "patch_size": patch_size, "hidden": hidden}
-    numbers = {name: defaults[name] if value is None else value for name, value in asked.items()}
-    _check(numbers, seeds, paths, target)
+    numbers = chosen_numbers(asked, quick, seeds, lambda name: f"--{name.replace('_', '-')}")
+    if bool(paths) == bool(target):
+        both = "images and a density are two kinds of examples" if paths else "there is nothing to compare on"
+        raise UsageError(both, "name images, or a density with --target module:name")
     from smdae.comparing.planning import planned, refuse_models, with_models
     from smdae.fitting.settings import check
 
@@ -237,14 +238,6 @@ def _profile(noise: str | None) -> "Noise | None":
             f"--noise '{noise}' is a kind of noise, and compare takes a profile", "denoise --save-noise writes one"
         )
     return found.of_unit()
-
-
-def _check(numbers: dict[str, int], seeds: int, paths: list[Path] | None, target: str | None) -> None:
-    """Raise UsageError for impossible numbers, and unless there are either images or a density to compare on."""
-    check_numbers(numbers, seeds, lambda name: f"--{name.replace('_', '-')}")
-    if bool(paths) == bool(target):
-        both = "images and a density are two kinds of examples" if paths else "there is nothing to compare on"
-        raise UsageError(both, "name images, or a density with --target module:name")
 
 
 def _models(files: list[str], imports: list[str], where: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ The script contains all names, so that completing starts no Python; print it aga
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from typing import Annotated, Any
 
@@ -12,7 +13,6 @@ import typer
 
 from smdae.cli import stdout
 from smdae.cli.options import Work
-from smdae.cli.suggestions import nearest
 from smdae.errors import UsageError
 
 HELP = """Print what makes a shell complete smdae.
@@ -51,8 +51,8 @@ def command(
 ) -> Work:
     """Return a function that prints the completion script of a shell; raise UsageError for an unknown shell."""
     if shell not in SHELLS:
-        near = nearest(shell, SHELLS)
-        hint = f"did you mean {near}?" if near else None
+        near = get_close_matches(shell, SHELLS, 1)
+        hint = f"did you mean {near[0]}?" if near else None
         raise UsageError(f"there is no completion for '{shell}'; shells are {', '.join(SHELLS)}", hint)
     return partial(stdout.document, SHELLS[shell](_commands(context.find_root().command)))
 

@@ -4,12 +4,14 @@ import errno
 import os
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
 
 import typer
 
-from smdae.cli.suggestions import nearest
 from smdae.errors import MemoryLimitError, OutputError, SmdaeError, UsageError
 from smdae.memory import is_out_of_memory
+
+ALIKE = 0.7  # least likeness, of 1, of an option that is suggested for a misspelt one
 
 
 def _beyond(found: "re.Match[str]") -> str:
@@ -80,8 +82,9 @@ def as_smdae_error(error: Exception) -> SmdaeError:
         lists = f"'{command} --help' lists the options"
         if hasattr(error, "option_name") and hasattr(error, "possibilities"):
             names = [name for option in context.command.params for name in option.opts] if context else []
-            near = nearest(error.option_name, [name for name in names if name.startswith("--")])
-            did_you = f"did you mean {near}? " if near else ""
+            long = [name[2:] for name in names if name.startswith("--")]
+            near = get_close_matches(error.option_name.lstrip("-"), long, 1, ALIKE)
+            did_you = f"did you mean --{near[0]}? " if near else ""
             return UsageError(f"no such option {error.option_name}", did_you + lists)
         return UsageError(text[:1].lower() + text[1:], lists)
     if isinstance(error, OSError) and error.errno in FULL:  # files are written by `files.writing`, so this was stdout

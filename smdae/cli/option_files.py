@@ -7,10 +7,10 @@ precedence is: the command line, the environment (SMDAE_DENOISE_TILE, SMDAE_COMP
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from smdae.cli.suggestions import nearest
 from smdae.errors import UsageError
 
 OWN = ("config", "print_config", "help")  # options that say where others are from
@@ -42,10 +42,10 @@ def configured(context: Any, file: Path | None) -> Path | None:
         option = options.get(entry.name)
         if option is None:
             names = [name.replace("_", "-") for name in options]
-            near = nearest(entry.name.replace("_", "-"), names)
+            near = get_close_matches(entry.name.replace("_", "-"), names, 1)
             raise UsageError(
                 f"{place}there is no option {entry.written!r:.60}",
-                f"did you mean '{near}'?" if near else f"'{context.command_path} --help' lists the options",
+                f"did you mean '{near[0]}'?" if near else f"'{context.command_path} --help' lists the options",
             )
         if entry.value is not None:
             values[option.name] = _checked(context, option, entry.value, place)

@@ -1,17 +1,17 @@
 """The end of a command of several processes: all leave with the same exit code, and one prints the message.
 
-Each process tells the others how it ended: done, failed, stopped by a signal, or without the others, which it lost. If
-the first process is done, so is the command, for that process writes. Otherwise a failure counts before a loss, and a
-loss before a signal, as a launcher that sees one process die sends signals to the rest.
+Each process tells the first one how it ended: done, failed, stopped by a signal, or without the others, which it lost.
+If the first process is done or failed, so is the command, for that process writes. Otherwise a failure counts before a
+death, and a death before a signal, as a launcher that sees one process die sends signals to the rest. The first process
+decides, and tells all others.
 """
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from threading import Condition, Thread
 
 import typer
 
@@ -19,11 +19,12 @@ from smdae.cli import console
 from smdae.cli.failures import as_smdae_error
 from smdae.cli.interrupts import STOPS, Terminated
 from smdae.errors import DivergedError, LostError, SmdaeError
-from smdae.pipeline.peers import HEARTBEAT, MAX_MISSED, VERDICT, Peers, connect, heartbeat, wait_for_all
+from smdae.pipeline.peers import Peers, connect
 from smdae.processes import Place
 
-MAX_MISSED_ALONE = 24  # heartbeats without a new count, after which a process is lost though nothing else is wrong
-GRACE = 10  # heartbeats that the work has to end after another has; then as many again after a signal
+GRACE = 5.0  # seconds that the work has to end after that of another has; then as many again after a signal
+MAX_SILENCE = 60.0  # seconds after which the first process is taken for dead, if it does not answer to a bad end
+KINDS = ("failed", "died", "stopped", "lost", "done")  # of ends, those first that count before others
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class End:
     """The end of a process.
 
     Attributes:
-        kind: The kind of end: done, failed, lost or stopped.
+        kind: The kind of end, one of KINDS.
     """
 
     kind: str
@@ -60,6 +61,11 @@ class End:
             return cls("failed", failure.code, failure.message, failure.hint)
         raise error
 
+    @classmethod
+    def by_death(cls, rank: int, size: int) -> "End":
+        """Return the end of a process that told no other how it ended."""
+        return cls("died", LostError.code, f"process {rank} of {size} died")
+
     def error(self) -> BaseException:
         """Return an exception that stands for this end, where another process has raised it."""
         if self.kind == "stopped":
@@ -71,24 +77,9 @@ class End:
         return error
 
 
-def decided(ends: Mapping[int, End], silent: list[int], size: int, hurried: bool = False) -> End | None:
-    """Return how a command of several processes ended; None if that is not known yet.
-
-    Args:
-        ends: The ends of the processes that have ended, by rank.
-        silent: The ranks of those that have not ended and have no heartbeat.
-        size: The number of all processes.
-        hurried: Whether to decide without waiting for processes that still have a heartbeat.
-    """
-    if 0 in ends and ends[0].kind == "done":
-        return ends[0]
-    for kind in ("failed", "lost", "stopped"):
-        if kind == "lost" and silent:
-            return End("lost", LostError.code, f"process {silent[0]} of {size} died")
-        of_kind = [end for _, end in sorted(ends.items()) if end.kind == kind]
-        if of_kind and (kind == "failed" or hurried or len(ends) == size):
-            return of_kind[0]
-    return None
+def decided(ends: Iterable[End]) -> End:
+    """Return how a command of several processes ended, with the ends as they came; see above for the order."""
+    return min(ends, key=lambda end: KINDS.index(end.kind))
 
 
 @contextmanager
@@ -130,110 +121,103 @@ def together(place: Place) -> Iterator[Share]:
     if place.size == 1:
         yield Share(Peers())
         return
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # before torch is loaded, which would log each loss
-    peers = connect(place, os.environ, _note)
-    guard, share = _Guard(peers), Share(peers)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # before torch is loaded, which would log each loss
+    others = _Others(connect(place, os.environ, lambda text: console.note(text, now=True)))
+    share = Share(others.peers)
     raised: BaseException | None = None
-    all_are_here = False
     console.let_print(place.rank == 0)
-    with heartbeat(peers, guard.check):
-        try:
-            wait_for_all(peers, _note)
-            all_are_here = guard.on = True
-            with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere) if place.rank else nullcontext():
-                yield share
-            ours = End("done", share.code)
-        except BaseException as error:
-            ours, raised = End.of(error), error
-            if ours.kind in ("stopped", "lost") and not all_are_here:
-                raise  # there is nobody to agree with
-        guard.on = False
-        for number in STOPS:  # a launcher that sees one process end sends them to the rest
-            signal.signal(number, signal.SIG_IGN)
-        end, teller = settled(peers, ours, getattr(raised, "rescue", None))
-        _leave(peers)
-    console.let_print(teller == place.rank)
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere) if place.rank else nullcontext():
+            yield share
+        ours = End("done", share.code)
+    except BaseException as error:
+        ours, raised = End.of(error), error
+    for number in STOPS:  # a launcher that sees one process end sends them to the rest
+        signal.signal(number, signal.SIG_IGN)
+    end = others.settle(ours)
+    is_teller = others.is_teller(end)
+    rescue = getattr(raised, "rescue", None)
+    if is_teller and rescue and ours.kind != "failed" and end.kind in ("failed", "died", "lost"):
+        end = replace(end, hint=rescue() or end.hint)
+    console.let_print(is_teller)
     if end.kind != "done":
         raise raised if raised and end == ours else end.error()
     share.code = end.code
 
 
-def _note(text: str) -> None:
-    console.note(text, now=True)
+@dataclass
+class _Others:
+    """What this process hears of the ends of others: the first one from each, and all others from the first.
 
-
-def settled(peers: Peers, ours: End, rescue: Callable[[], str | None] | None = None) -> tuple[End, int]:
-    """Wait until all processes agree how the command ended; return that, and the rank of the process that reports it.
-
-    A process other than the first that failed by itself does not wait: the first one reports its end.
-
-    Args:
-        peers: The processes.
-        ours: How the work of this one ended.
-        rescue: What is called if this one reports a loss: it returns a hint for the message, or None.
+    Attributes:
+        ends: The ends of the other processes, by rank; in other processes than the first, that of the command, by 0.
+        over: Whether the work of this process has ended.
     """
-    rank, size, begun = peers.place.rank, peers.place.size, time.monotonic()
-    verdict: dict[str, Any] | None = None
-    since = 0.0  # the heartbeat up to which nothing could be decided
-    try:
-        peers.write(f"end/{rank}", asdict(ours))
-        if ours.kind == "failed" and rank and not ours.is_common:
-            return ours, 0  # the first reports it
-        while not (verdict := peers.read(VERDICT)):
-            beats = (time.monotonic() - begun) / HEARTBEAT
-            ends = _ends(peers) | {rank: ours}
-            silent = [other for other in peers.others if other not in ends and peers.is_silent(other)]
-            end = decided(ends, silent, size, beats > 3 * MAX_MISSED)
-            since = since if end else beats
-            if end and beats - since >= rank:  # processes of lower rank decide first
-                peers.write_first(VERDICT, {"teller": rank, "end": asdict(end)})
-            else:
-                time.sleep(HEARTBEAT / 5)
-        end, teller = End(**verdict["end"]), int(verdict["teller"])
-    except LostError:  # the store is gone, and with it the process that held it
-        gone, teller = (f"process 0 of {size}", 1) if peers.hosted else ("the launcher", 0)
-        end = ours if ours.kind == "done" else End("lost", LostError.code, f"{gone} died")
-    if teller == rank and rescue and ours.kind != "failed" and end.kind in ("lost", "failed"):
-        end = replace(end, hint=rescue() or end.hint)
-    return end, teller
 
+    peers: Peers
+    ends: dict[int, End] = field(default_factory=dict)
+    over: bool = False
+    changed: Condition = field(default_factory=Condition)
 
-def _ends(peers: Peers) -> dict[int, End]:
-    """Return the ends of the other processes that have ended, by rank."""
-    stored = {rank: peers.read(f"end/{rank}") for rank in peers.others}
-    return {rank: End(**end) for rank, end in stored.items() if end}
+    def __post_init__(self) -> None:
+        self.heard = range(1, self.peers.place.size) if self.peers.first else range(1)
+        for rank in self.heard:
+            Thread(target=self._hear, args=(rank,), daemon=True).start()
 
+    def settle(self, ours: End) -> End:
+        """Tell how the work of this process ended, wait until it is known how the command did, and return that."""
+        with self.changed:
+            self.over = True
+            self.changed.notify_all()
+        if not self.peers.first:
+            self._send(0, ours)
+            self._wait(lambda: bool(self.ends), None if ours.is_common else MAX_SILENCE)
+            return self.ends.get(0) or End.by_death(0, self.peers.place.size)
+        end = ours
+        if ours.kind not in ("done", "failed"):
+            self._wait(self._are_all_heard, GRACE)
+            silent = [rank for rank in self.heard if rank not in self.ends and ours.kind == "lost"]
+            dead = [End.by_death(rank, self.peers.place.size) for rank in silent]  # or they hang
+            end = decided([*self.ends.values(), ours, *dead])
+        for rank in self.heard:
+            self._send(rank, end)
+        self._wait(self._are_all_heard, 3 * GRACE)  # this process may hold the store, which others use
+        return end
 
-def _leave(peers: Peers) -> None:
-    """Leave the other processes: the one that holds their store waits until all others have left."""
-    with suppress(LostError):
-        peers.write(f"left/{peers.place.rank}", True)
-        for rank in peers.others if peers.hosted and peers.first else ():
-            while not (peers.read(f"left/{rank}") or peers.is_silent(rank)):
-                time.sleep(HEARTBEAT / 10)
-
-
-class _Guard:
-    """A guard that ends this process if its work waits in vain for another, which has ended or is lost."""
-
-    def __init__(self, peers: Peers) -> None:
-        self.peers, self.on, self.bad_beats = peers, False, 0
-
-    def check(self) -> None:
-        """Check the other processes, and end this one if need be; called at each heartbeat."""
-        if not self.on:
-            return
-        ends: dict[int, End] = {}
-        over = False
+    def _send(self, rank: int, end: End) -> None:
         with suppress(LostError):
-            ends, over = _ends(self.peers), self.peers.read(VERDICT) is not None
-        lost = any(rank not in ends and self.peers.is_silent(rank, MAX_MISSED_ALONE) for rank in self.peers.others)
-        is_bad = over or lost or not all(end.is_common for end in ends.values())
-        self.bad_beats = self.bad_beats + 1 if is_bad else 0
-        if self.bad_beats >= GRACE * (1 if over else 2):  # work that waits inside a library does not get the signal
-            end, teller = settled(self.peers, End("lost", LostError.code))
-            if teller == self.peers.place.rank:
-                console.failure(SmdaeError(end.message, end.hint))
-            os._exit(end.code)
-        elif self.bad_beats == GRACE:
-            os.kill(os.getpid(), signal.SIGTERM)
+            self.peers.send(rank, asdict(end))
+
+    def _are_all_heard(self) -> bool:
+        return len(self.ends) == len(self.heard)
+
+    def _wait(self, until: Callable[[], bool], seconds: float | None) -> bool:
+        """Wait until a condition holds, at most for that time; return whether it does."""
+        with self.changed:
+            return self.changed.wait_for(until, seconds)
+
+    def _hear(self, rank: int) -> None:
+        """Wait for the end of another process; end this one if its work then waits in vain."""
+        try:
+            end = End(**self.peers.receive(rank))
+        except LostError:
+            end = End.by_death(rank, self.peers.place.size)
+        with self.changed:
+            self.ends[rank] = end
+            self.changed.notify_all()
+            if end.is_common or self.peers.ended.is_set():
+                return
+            self.peers.ended.set()
+        if self._wait(lambda: self.over, GRACE):
+            return
+        os.kill(os.getpid(), signal.SIGTERM)
+        if self._wait(lambda: self.over, GRACE):  # work that waits inside a library does not get the signal
+            return
+        end = self.settle(End("lost", LostError.code))
+        if self.is_teller(end) and end.message:
+            console.failure(SmdaeError(end.message, end.hint))
+        os._exit(end.code)
+
+    def is_teller(self, end: End) -> bool:
+        """Return whether this process prints the message of such an end: the first, or the next if that has died."""
+        return self.peers.place.rank == (1 if end == End.by_death(0, self.peers.place.size) else 0)

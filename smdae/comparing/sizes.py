@@ -16,11 +16,17 @@ MAX_SEEDS = 100
 MIN_PATCHES = 100
 
 
-def check_numbers(numbers: Mapping[str, int], seeds: int, called: Callable[[str], str] = str) -> None:
-    """Raise UsageError for numbers of patches, of steps or of fits of each objective that make no sense.
+def chosen_numbers(
+    asked: Mapping[str, int | None], quick: bool, seeds: int, called: Callable[[str], str] = str
+) -> dict[str, int]:
+    """Return the numbers that were asked for, by the names of FULL, and the usual ones in place of None.
 
-    `numbers` has `patches` and `max_steps`; `called` returns what the caller calls a number of that name.
+    Raises:
+        UsageError: The numbers of patches, of steps, or of fits of each objective make no sense. `called` returns what
+            the caller calls a number of that name.
     """
+    usual = QUICK if quick else FULL
+    numbers = {name: usual[name] if value is None else value for name, value in asked.items()}
     if numbers["patches"] < MIN_PATCHES:
         raise UsageError(f"{called('patches')} {numbers['patches']} is less than {MIN_PATCHES}")
     if not 1 <= seeds <= MAX_SEEDS:
@@ -28,3 +34,4 @@ def check_numbers(numbers: Mapping[str, int], seeds: int, called: Callable[[str]
     for name in ("patches", "max_steps"):
         if numbers[name] > MAX_COUNT:
             raise UsageError(f"{called(name)} {numbers[name]} is more than {MAX_COUNT:,}")
+    return numbers

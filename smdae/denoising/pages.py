@@ -96,18 +96,8 @@ def tasks_of(
 ) -> Iterator[Task | None]:
     """Yield the task of each picture; if the noise of several is to be estimated, they share one estimate.
 
-    For an empty picture of several, which stays as it is, None is yielded.
-
-    Args:
-        pictures: The pictures.
-        model: As for `denoise`.
-        sigma: As for `denoise`.
-        noise: As for `denoise`.
-        device: Where to compute.
-        options: Further arguments of `Task.of`.
-
-    Raises:
-        UsageError, InputError, ModelError: As `denoise`.
+    For an empty picture of several, which stays as it is, None is yielded. `options` are those of `Task.of`; all else
+    is as for `denoise`, and so are the UsageError, InputError and ModelError that it raises.
     """
     loaded: dict[str, Any] = {}
     sigma, options = as_python(sigma), {name: as_python(value) for name, value in options.items()}

@@ -87,24 +87,12 @@ class Task:
         stored: str | None = None,
         **options: Any,
     ) -> "Task":
-        """Return the task of denoising an image, after checking every argument.
+        """Return the task of denoising an image, (H, W) or (H, W, C), after checking every argument.
 
-        Args:
-            image: With shape (H, W) or (H, W, C).
-            model: As for `denoise`.
-            sigma: As for `denoise`.
-            noise: As for `denoise`.
-            white: As for `denoise`.
-            black: As for `denoise`.
-            device: Where to compute.
-            visible: Which pixels are not hidden, with shape (H, W); None for all.
-            scale: The meaning of its values where all pages of a stack share one; None to find it.
-            jpeg: The JPEG quality it was compressed at, if known.
-            stored: The integer type that its floats stand for, such as uint32; None for floats that are floats.
-            options: Further arguments of `for_noise`.
-
-        Raises:
-            UsageError, InputError, ModelError: As `denoise`.
+        `visible`, (H, W), says which pixels are not hidden, None for all. Where all pages of a stack share the meaning
+        of their values, that is `scale`, else None. `jpeg` is the JPEG quality that the image was compressed at, if
+        known, and `stored` the integer type that its floats stand for, such as uint32, or None. `options` are those of
+        `for_noise`. All else is as for `denoise`, and so are the UsageError, InputError and ModelError that it raises.
         """
         pixels = checked_pixels(image)
         is_integer = pixels.dtype.kind == "u" or stored is not None
@@ -146,27 +134,11 @@ class Task:
         whitened: Sequence[Whitening] | None = None,
         one_pass: bool = False,
     ) -> "Task":
-        """Return the task of taking known noise out of a prepared image with a loaded model.
+        """Return the task of taking known noise, white being 1, out of a prepared image with a loaded model.
 
-        Args:
-            prepared: The image after `prepare`.
-            model: A loaded model.
-            noise: The noise to take out, white being 1.
-            strength: As for `denoise`.
-            luma: As for `denoise`.
-            chroma: As for `denoise`.
-            sampler: As for `denoise`.
-            steps: As for `denoise`.
-            step_size: As for `denoise`.
-            seed: As for `denoise`.
-            stride: As for `denoise`.
-            ensemble: As for `denoise`.
-            precision: As for `denoise`.
-            whitened: Transforms that make shot noise white; None for those that follow from its levels.
-            one_pass: Whether a network that takes the noise takes grain in one pass, where more passes follow.
-
-        Raises:
-            UsageError: As `denoise`.
+        `whitened` are transforms that make shot noise white, None for those that follow from its levels. With
+        `one_pass` a network that takes the noise takes grain in one pass, where more passes follow. All else is as for
+        `denoise`, whose UsageError this raises.
         """
         channels = prepared.pixels.shape[2] if prepared.pixels.ndim == 3 else 1
         strengths = Strengths.of(strength, luma, chroma, in_colour=channels == 3)

@@ -19,6 +19,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from smdae.curves import Affine
 from smdae.denoising.blotched import Blotched, Rest
@@ -28,7 +30,6 @@ from smdae.denoising.given_noise import refuse_other_unit, rms_level
 from smdae.denoising.informed import Informed, InformedOfGrain
 from smdae.denoising.noise_search import find_noise
 from smdae.denoising.preparation import Prepared
-from smdae.denoising.separate import Separate
 from smdae.denoising.stabilised import Stabilised, Whitening, transforms
 from smdae.errors import UsageError
 from smdae.estimation.estimate import KINDS, Estimate, Kind
@@ -152,9 +153,7 @@ def treatment_for(
     else:
         grain = [Correlated.of(base, part, white_level(part, part.sigma), count) for part in parts]
         treated, level = grain, math.sqrt(sum(model.level**2 for model in grain) / len(grain))
-    if len(treated) == 1:
-        return treated[0].with_model, (level,)
-    return (lambda version: Separate([model.with_model(version) for model in treated])), (level,)
+    return _of_each(treated), (level,)
 
 
 def set_to_clipping(model: Any, noise: Noise, prepared: Prepared) -> Any:
@@ -187,10 +186,7 @@ def _informed(
         return _unchanged, (noise.levels[0],)
     level = rms_level(prepared, noise)
     kind = _informed_kind(noise, one_pass)
-    if base.channels == channels:
-        return kind(base, noise).with_model, (level,)
-    treated = [kind(base, noise.channel(c)) for c in range(channels)]
-    return (lambda version: Separate([model.with_model(version) for model in treated])), (level,)
+    return _of_each([kind(base, part) for part in _parts(base, noise, channels)]), (level,)
 
 
 def _informed_kind(noise: Noise, one_pass: bool) -> type[Informed] | type[InformedOfGrain]:
@@ -213,6 +209,32 @@ def _of_one_level(base: Any, noise: Noise, level: float, count: int, one_pass: b
     if takes_noise(base):
         return _informed_kind(noise, one_pass)(base, left).with_model
     return Correlated.of(base, left, white_level(left, level), count).with_model
+
+
+class _Separate:
+    """A score model of pictures of several channels, made of one for each: psi(y)_c = psi_c(y_c)."""
+
+    def __init__(self, models: Sequence[Any]) -> None:
+        self.models = tuple(models)
+        first = self.models[0]
+        self.channels = len(self.models)
+        self.noise_range = first.noise_range
+        halos = [model.halo for model in self.models]
+        self.halo = None if None in halos else max(halos)
+        self.shift_multiple = max(model.shift_multiple for model in self.models)
+        self.bytes_per_pixel = first.bytes_per_pixel
+
+    def score(self, y: Tensor, sigma: float) -> Tensor:
+        """Return psi(y, sigma), with the shape of y, (B, C, H, W)."""
+        return torch.cat([model.score(y[:, c : c + 1], sigma=sigma) for c, model in enumerate(self.models)], 1)
+
+
+def _of_each(treated: Sequence[Any]) -> Treatment:
+    """Return the treatment that is made of one for each group of channels."""
+    if len(treated) == 1:
+        treatment: Treatment = treated[0].with_model
+        return treatment
+    return lambda version: _Separate([model.with_model(version) for model in treated])
 
 
 def _unchanged(model: Any) -> Any:

@@ -54,14 +54,19 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
         if status is None or stat.S_ISREG(status.st_mode):
             if status is not None and not overwrite:
                 raise FileExistsError(errno.EEXIST, "")
-            if not target.parent.is_dir():
-                raise FileNotFoundError(errno.ENOENT, "")
-            if not os.access(target.parent, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, "")
+            check_folder(target.parent)
         elif stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, "")
         elif not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, "")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise OSError for a folder that is missing, or in which nothing can be made."""
+    if not folder.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "")
 
 
 def refuse_making(folder: Path, first: Path) -> None:

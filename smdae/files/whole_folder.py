@@ -16,8 +16,8 @@ from pathlib import Path
 
 from smdae.errors import OutputError
 from smdae.files.dressing import Origin
-from smdae.files.refusals import refusals
-from smdae.files.writing import SHOWN_NAME
+from smdae.files.refusals import check_folder, refusals
+from smdae.files.writing import SHOWN_NAME, sync
 
 try:
     import fcntl
@@ -44,10 +44,7 @@ def refuse_folder(path: Path, *, overwrite: bool, may_go: Callable[[Path], bool]
                 raise OutputError(
                     f"cannot write '{path}': it is a folder with other things in it", "name another with -o"
                 )
-        if not target.parent.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "")
-        if not os.access(target.parent, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, "")
+        check_folder(target.parent)
 
 
 @contextlib.contextmanager
@@ -110,9 +107,4 @@ def _sync(folder: Path) -> None:
     """Let what is in a folder reach the disk."""
     for place, _, names in os.walk(folder):
         for name in (".", *names):
-            with contextlib.suppress(OSError):
-                descriptor = os.open(os.path.join(place, name), os.O_RDONLY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+            sync(os.path.join(place, name))

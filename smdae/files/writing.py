@@ -126,7 +126,7 @@ def _descriptor(path: Path, overwrite: bool, origin: Origin | None) -> Iterator[
         if descriptor != CLOSED:  # the number may be another file's by now
             with contextlib.suppress(OSError):
                 os.close(descriptor)
-    _sync_folder(target.parent)
+    sync(target.parent)
 
 
 def clear(folder: Path) -> None:
@@ -215,10 +215,10 @@ def _take_name(temporary: Path, target: Path) -> None:
             raise
 
 
-def _sync_folder(folder: Path) -> None:
-    # Not every system lets a folder be opened or synchronised; the file itself is safe by now.
+def sync(place: str | Path) -> None:
+    """Let a file, or the names in a folder, reach the disk, if the system lets a folder be opened or synchronised."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(place, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

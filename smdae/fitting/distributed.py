@@ -143,8 +143,8 @@ def _lost_if_broken() -> Iterator[None]:
 def joined(store: Any, place: Place, device: torch.device, own: bool) -> Iterator[Group]:
     """Join the group of all processes that share a store, yield it, and leave it at the end of the context.
 
-    After an error in the context the group is not left, as that would wait for processes that may be gone. `own` says
-    whether no other process computes on the device. It raises LostError if a process is gone, or does not come.
+    Processes that wait for this one get an error then. `own` says whether no other process computes on the device. It
+    raises LostError if a process is gone, or does not come.
     """
     nccl = device.type == "cuda" and own and dist.is_nccl_available()
     if nccl:
@@ -152,5 +152,10 @@ def joined(store: Any, place: Place, device: torch.device, own: bool) -> Iterato
     where = {"store": store, "rank": place.rank, "world_size": place.size, "timeout": TIMEOUT}
     with _lost_if_broken():
         dist.init_process_group("nccl" if nccl else "gloo", **where)
-    yield Group(place.rank, place.size, device if nccl else CPU)
-    dist.destroy_process_group()  # not after a failure: it would wait for lost processes
+    failed = True
+    try:
+        yield Group(place.rank, place.size, device if nccl else CPU)
+        failed = False
+    finally:
+        if not (failed and nccl):  # which would wait for lost processes
+            dist.destroy_process_group()

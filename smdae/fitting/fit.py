@@ -14,7 +14,6 @@ from smdae.fitting import loop
 from smdae.fitting.given import INTEGERS, gathered, images_of, level_for_rows, level_of, rows_of
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.prepare import prepare
-from smdae.fitting.prepared import Prepared
 from smdae.fitting.settings import Settings, check, for_rows
 from smdae.models.own_checked import made_by, name_of
 from smdae.noise import Noise
@@ -107,26 +106,10 @@ def _run(
                 share = min(1.0, report.step / report.steps) if report.steps else 0.0
                 watch(share, f"step {report.step:,}, J {report.objective:.4g}, {report.seconds:.0f} s")
     model = prepared.fitted()
-    model.card = _card(prepared, model)
+    record = prepared.state.record
+    held_out = {"before": record["before"], "after": record["best"]}
+    model.card = prepared.card(model, loop.ending(prepared.state)) | {"held_out": held_out}
     return model
-
-
-def _card(prepared: Prepared, model: Any) -> dict[str, Any]:
-    """Return the card of a model, for notebooks and for `model_file.encode`."""
-    state, patches = prepared.state, prepared.patches
-    return {
-        "model": state.settings.model,
-        "settings": model.settings(),
-        "objective": state.settings.objective,
-        "sigma": state.settings.sigma,
-        "channels": patches.channels,
-        "patch_size": patches.size,
-        **({"rows": patches.places} if patches.size == 1 else {"images": len(patches)}),
-        "steps": state.record["step"],
-        "seconds": round(state.record["seconds"], 1),
-        "stopped_by": loop.ending(state),
-        "held_out": {"before": state.record["before"], "after": state.record["best"]},
-    }
 
 
 def _fit_rows(

@@ -71,6 +71,22 @@ class Prepared:
             return between(self.start, state.average).eval()
         return self.lift(state.average).eval()
 
+    def card(self, model: Any, stopped_by: str) -> dict[str, Any]:
+        """Return what the card of the fitted image model always holds: its settings, and of what steps it came."""
+        state, patches = self.state, self.patches
+        return {
+            "model": state.settings.model,
+            "settings": model.settings(),
+            "objective": state.settings.objective,
+            "sigma": state.settings.sigma,
+            "channels": patches.channels,
+            "patch_size": patches.size,
+            **({"rows": patches.places} if patches.size == 1 else {"images": len(patches)}),
+            "steps": state.record["step"],
+            "seconds": round(state.record["seconds"], 1),
+            "stopped_by": stopped_by,
+        }
+
     def wiener(self) -> Patchwise | None:
         """Return the Wiener filter for the images to fit on, as an image model; None if these are noisy."""
         if self.state.settings.noisy:

@@ -14,7 +14,7 @@ from smdae.comparing.contest import Contest
 from smdae.comparing.planning import planned, refuse_models, with_models
 from smdae.comparing.record import Record
 from smdae.comparing.report import in_notebook, page
-from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, SIGMA, check_numbers
+from smdae.comparing.sizes import HELD_OUT, HOLD_OUT, QUICK_HELD_OUT, SIGMA, chosen_numbers
 from smdae.comparing.text import printable
 from smdae.denoising.arrays import as_python
 from smdae.device import named
@@ -115,10 +115,8 @@ def compare(
     """
     device = named(device)
     images, sigma = gathered(images), as_python(sigma)
-    defaults = QUICK if quick else FULL
     asked = {"patches": patches, "max_steps": max_steps, "patch_size": patch_size, "hidden": hidden}
-    numbers = {name: defaults[name] if value is None else value for name, value in asked.items()}
-    check_numbers(numbers, seeds)
+    numbers = chosen_numbers(asked, quick, seeds)
     plan, left_out = planned(objectives, parts, baselines, seeds, quick)
     plain = {"batch": batch, "lr": lr, "seed": seed, "hold_out": HOLD_OUT}
     plain |= {name: value for name, value in numbers.items() if name != "patches"}

@@ -20,7 +20,7 @@ from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared, refuse_uni
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called, refuse_misnamed
-from smdae.pipeline.records import estimates, record_of, words_of
+from smdae.pipeline.records import record_of, words_of
 from smdae.pipeline.replacing import refuse_result
 from smdae.pipeline.shared_noise import Numbered, with_shared_noise
 from smdae.pipeline.summary import summarise
@@ -103,7 +103,7 @@ def one_fits(
         if file.left:
             options.messages.note(f"'{name}': left as they are: units {', '.join(file.left)}")
     summarise({"": found} if found else {}, judged, model, job, options)
-    return record_of(job, model, found, []) | estimates(judged) | {"planes": sum(image.count for image in file.images)}
+    return record_of(job, model, found, [], judged) | {"planes": sum(image.count for image in file.images)}
 
 
 def _is_alike(job: Job) -> bool:

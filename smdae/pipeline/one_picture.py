@@ -30,7 +30,7 @@ from smdae.pipeline.picture_noise import refuse_unit
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import beside, origin_of, put_bytes
 from smdae.pipeline.reading import bare, called, like, read_picture, within_memory
-from smdae.pipeline.records import estimates, precisions, record_of, words_of
+from smdae.pipeline.records import precisions, record_of, words_of
 from smdae.pipeline.replacing import refuse_place
 from smdae.pipeline.result_format import kind_of, warn_of_look
 from smdae.pipeline.stacked import denoise_stack
@@ -148,7 +148,7 @@ def _single(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
         put_bytes(job, whole, options.overwrite, origin, options.stdout)
     facts = [found.facts()]
     summarise({"": facts}, [outcome.judgement], model, job, options)
-    record = record_of(job, model, facts, precisions(outcome, model)) | estimates([outcome.judgement])
+    record = record_of(job, model, facts, precisions(outcome, model), [outcome.judgement])
     if extra:
         record["beside"] = [str(path) for path, _ in extra]
     if options.checks:
@@ -217,7 +217,7 @@ def _self_checked(task: "Task") -> "SelfChecks | None":
     from torch import Generator
 
     from smdae.denoising.selfchecks import selfchecks
-    from smdae.memory import is_out_of_memory
+    from smdae.memory import if_it_fits
 
     if task.scale.may_clip or task.noise.kind != "white" or (len(set(task.levels)) > 1 and task.loaded.channels != 1):
         return None
@@ -227,9 +227,5 @@ def _self_checked(task: "Task") -> "SelfChecks | None":
     channel = int(np.argmax(np.array(task.channel_levels) > 0))
     if task.model.channels == 1:
         noisy = noisy[:, channel : channel + 1]
-    try:
-        return selfchecks(task.model, noisy, task.channel_levels[channel], Generator().manual_seed(0))
-    except Exception as error:  # the result is there, and is not to be lost
-        if is_out_of_memory(error):
-            return None
-        raise
+    level = task.channel_levels[channel]
+    return if_it_fits(lambda: selfchecks(task.model, noisy, level, Generator().manual_seed(0)))

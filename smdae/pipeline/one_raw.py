@@ -21,7 +21,7 @@ from smdae.pipeline.picture_noise import PictureNoise
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import beside, origin_of, put_bytes
 from smdae.pipeline.reading import called
-from smdae.pipeline.records import estimates, record_of
+from smdae.pipeline.records import record_of
 from smdae.pipeline.replacing import refuse_place
 from smdae.pipeline.result_format import kind_of, warn_of_look
 from smdae.pipeline.summary import AS_TOLD, summarise
@@ -67,7 +67,7 @@ def one_raw(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
         put_bytes(job, whole, options.overwrite, origin, options.stdout)
     facts = [found.facts()]
     summarise({"": facts}, [judgement], model, job, options)
-    return record_of(job, model, facts, []) | estimates([judgement])
+    return record_of(job, model, facts, [], [judgement])
 
 
 def _refuse(options: Options) -> None:

@@ -31,7 +31,7 @@ from smdae.pipeline.picture_noise import NoiseFacts, refuse_unit, without_noise
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called
-from smdae.pipeline.records import estimates, precisions, record_of
+from smdae.pipeline.records import precisions, record_of
 from smdae.pipeline.replacing import refuse_misplaced
 from smdae.pipeline.result_format import refuse_other_format
 from smdae.pipeline.summary import summarise
@@ -211,15 +211,11 @@ def one_volume(
         parts = {label: [noted] for label, noted in run.noted.items()}
         summarise(parts, run.judged, run.model, job, options)
     axes = [image.axes for image in volume.images]
-    return (
-        record_of(job, run.model, [*run.noted.values()], run.products)
-        | estimates(run.judged)
-        | {
-            "pages": sum(image.count for image in volume.images),
-            "axes": axes[0] if len(axes) == 1 else axes,
-            "channels": sum(image.channels for image in volume.images),
-        }
-    )
+    return record_of(job, run.model, [*run.noted.values()], run.products, run.judged) | {
+        "pages": sum(image.count for image in volume.images),
+        "axes": axes[0] if len(axes) == 1 else axes,
+        "channels": sum(image.channels for image in volume.images),
+    }
 
 
 @contextmanager

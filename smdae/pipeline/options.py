@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smdae.errors import UsageError
+from smdae.errors import InputError, UsageError
 from smdae.files.tiff_axes import Selection
 from smdae.pipeline.extras import Extras
 from smdae.pipeline.messages import SILENT, Messages, Put, to_stdout
@@ -105,6 +105,14 @@ class Options:
     def will_make(self, folder: Path) -> bool:
         """Return whether a folder for results does not exist yet, and will be made."""
         return self.new_folder is not None and not os.path.exists(folder)
+
+
+def refuse_single(options: Options, file: str, more: Mapping[str, object] | None = None) -> None:
+    """Raise InputError for an option that goes with a single picture alone, as `file`, in words, holds several."""
+    asked = {"--reference": options.reference, options.extras.option: options.extras.some, **(more or {})}
+    for name, is_asked in asked.items():
+        if is_asked:
+            raise InputError(file, f"{name} goes with a single picture")
 
 
 def refuse_options(options: Options, asked: Mapping[str, object], files: str, hint: str = "leave it out") -> None:

@@ -82,17 +82,12 @@ class _Run:
     def judgement(self, task: "Task", pixels: np.ndarray) -> "Judgement | None":
         """Estimate the quality of a result; return None for a sample or a mode, or if memory does not suffice."""
         from smdae.denoising.judgement import judge
-        from smdae.memory import is_out_of_memory
+        from smdae.memory import if_it_fits
 
         if not task.is_one_step or not self.judging:
             return None
         error = self.found.estimate.error if is_noise_estimated(self.model, self.options) else 0.0
-        try:
-            return judge(task, pixels, error)
-        except Exception as failure:  # the result is there, and is better written without an estimate than lost
-            if not is_out_of_memory(failure):
-                raise
-            return None
+        return if_it_fits(lambda: judge(task, pixels, error))
 
     def adapted(
         self, task: "Task", mean: np.ndarray, judgement: "Judgement | None", frames: deque[np.ndarray]

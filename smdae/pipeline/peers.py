@@ -1,13 +1,14 @@
-"""The processes that torchrun started for one command, connected by a key-value store of torch.distributed.
+"""The processes that torchrun started for one command, connected by torch.distributed.
 
-Each process has a heartbeat: it increases a count in the store twice a second. A process whose count stands still has
-died or hangs, on whatever machine it runs.
+A key-value store holds what all may read. Besides, each process has a connection to the first one. If a process dies,
+its connection breaks, and whoever waits for a message from it gets an error at once.
 """
 
 import json
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,14 +23,12 @@ if TYPE_CHECKING:
 
     from smdae.fitting.distributed import Group
 
-HEARTBEAT = 0.5  # seconds between two counts
-MAX_MISSED = 8  # heartbeats without a new count, after which a process is taken for dead if something is wrong already
-VERDICT = "verdict"  # the name under which it is stored how all ended
+PAUSE = 0.05  # seconds between two looks into the store
 START_TIMEOUT = timedelta(seconds=90)  # until all have begun
+SEND_TIMEOUT = timedelta(seconds=5)  # after which whoever takes no message hangs
+FOREVER = timedelta(days=1000)  # for which a process may work without a message
 REPORT_AFTER = 5.0  # seconds of waiting for other processes before that is reported
 ALONE = "to start one process alone, unset RANK and WORLD_SIZE"
-
-Note = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,14 @@ class Peers:
     Attributes:
         place: The rank of this process, and the number of all.
         store: The store of torch.distributed that they share; None if this is the only process.
-        hosted: Whether the first process holds the store, rather than the launcher.
-        missed: For each other process, the number of heartbeats since its count last changed.
+        channel: Their connections, a process group of torch.distributed; None if this is the only process.
+        ended: Set when the others no longer work, for one of them has died, failed or been stopped.
     """
 
     place: Place = field(default_factory=Place)
     store: Any = None
-    hosted: bool = False
-    missed: dict[int, int] = field(default_factory=dict)
+    channel: Any = None
+    ended: Event = field(default_factory=Event)
 
     @property
     def first(self) -> bool:
@@ -58,15 +57,6 @@ class Peers:
         """Return the number of this process among those on this machine; None if there is only one process in all."""
         return self.place.local if self.place.size > 1 else None
 
-    @property
-    def others(self) -> list[int]:
-        """Return the ranks of the other processes."""
-        return [rank for rank in range(self.place.size) if rank != self.place.rank]
-
-    def is_silent(self, rank: int, beats: int = MAX_MISSED) -> bool:
-        """Return whether the count of a process has not changed for that many heartbeats."""
-        return self.missed.get(rank, 0) >= beats
-
     def write(self, name: str, value: Any) -> None:
         """Store a value as JSON under a name, where all processes can read it; LostError if the store is gone."""
         with _reaching():
@@ -76,11 +66,6 @@ class Peers:
         """Return the value stored under a name, None if there is none; LostError if the store is gone."""
         with _reaching():
             return json.loads(self.store.get(name)) if self.store.check([name]) else None
-
-    def write_first(self, name: str, value: Any) -> None:
-        """Store a value under a name, unless there is one already; LostError if the store is gone."""
-        with _reaching():
-            self.store.compare_set(name, "", json.dumps(value))
 
     def all_gather(self, name: str, value: Any) -> list[Any]:
         """Store this process's value under a name, wait for those of all others, and return all in order of rank."""
@@ -98,10 +83,10 @@ class Peers:
             LostError: The other processes have ended, or cannot be reached.
         """
         while (found := self.read(name)) is None:
-            if self.read(VERDICT) is not None:
+            if self.ended.is_set():
                 raise LostError("the other processes have ended", "start all processes again; fit --resume goes on")
             if not meanwhile():
-                time.sleep(HEARTBEAT / 10)
+                time.sleep(PAUSE)
         return found
 
     def next_number(self, name: str) -> int:
@@ -112,6 +97,26 @@ class Peers:
         """
         with _reaching():
             return int(self.store.add(name, 1)) - 1
+
+    def send(self, rank: int, value: Any) -> None:
+        """Send a value, as JSON, to the process of a rank; LostError if that has died or hangs."""
+        import torch
+
+        data = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+        with _reaching():
+            for part in (torch.tensor([len(data)]), data):
+                self.channel.send([part], rank, 0).wait(SEND_TIMEOUT)
+
+    def receive(self, rank: int) -> Any:
+        """Wait for a value from the process of a rank, and return it; LostError if that has died."""
+        import torch
+
+        length = torch.zeros(1, dtype=torch.int64)
+        with _reaching():
+            self.channel.recv([length], rank, 0).wait(FOREVER)
+            data = torch.zeros(int(length), dtype=torch.uint8)
+            self.channel.recv([data], rank, 0).wait(FOREVER)
+        return json.loads(data.numpy().tobytes())
 
     def refuse(self, what: str) -> None:
         """Raise UsageError for what several processes cannot do together; do nothing if there is only one."""
@@ -141,7 +146,7 @@ class Peers:
 
 @contextmanager
 def _reaching() -> Iterator[None]:
-    """Raise LostError if the store cannot be reached within the context: the process that holds it is gone."""
+    """Raise LostError if a process, or the store, cannot be reached within the context."""
     try:
         yield
     except RuntimeError as error:
@@ -150,12 +155,13 @@ def _reaching() -> Iterator[None]:
         ) from error
 
 
-def connect(place: Place, environ: Mapping[str, str], note: Note) -> Peers:
+def connect(place: Place, environ: Mapping[str, str], note: Callable[[str], object]) -> Peers:
     """Return the processes that were started together, connected at the address in the environment; report a long wait.
 
     Raises:
         UsageError: The environment has no usable address.
-        LostError: Nothing answers there.
+        LostError: Not all of them come in time. The environment may still hold the variables of an earlier launch; then
+            a command started alone waits for processes that never come.
     """
     import torch.distributed as dist
 
@@ -163,95 +169,26 @@ def connect(place: Place, environ: Mapping[str, str], note: Note) -> Peers:
     if missing or not dist.is_available():
         what = f"{missing[0]} is not set" if missing else "this torch has no torch.distributed"
         raise UsageError(f"there are to be {place.size} processes, but {what}", "start with torchrun, or unset RANK")
-    hosted = environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    try:
-        host, port = environ["MASTER_ADDR"], int(environ["MASTER_PORT"])
-    except ValueError:
-        raise UsageError(f"MASTER_PORT {environ['MASTER_PORT']!r:.40} is not a number", ALONE) from None
-    if place.rank or not hosted:
-        _await_host(place, host, port, note)
-    with _reaching():
-        if hosted:  # without waiting here: `wait_for_all` reports what it waits for, and can be interrupted
-            at = (host, port, place.size, place.rank == 0, START_TIMEOUT)
-            store: Any = dist.TCPStore(*at, wait_for_workers=False)  # type: ignore[attr-defined]
-            store = dist.PrefixStore("default_pg", store)  # type: ignore[attr-defined]
-        else:
+    if not environ["MASTER_PORT"].isdecimal():
+        raise UsageError(f"MASTER_PORT {environ['MASTER_PORT']!r:.40} is not a number", ALONE)
+    connected: Future[Peers] = Future()
+
+    def meet() -> None:
+        try:
             found = dist.rendezvous("env://", place.rank, place.size, timeout=START_TIMEOUT)  # type: ignore[attr-defined]
             store, *_ = next(iter(found))
-    return Peers(place, store, hosted)
+            at = (dist.PrefixStore("channel", store), place.rank, place.size, START_TIMEOUT)  # type: ignore[attr-defined]
+            connected.set_result(Peers(place, store, dist.ProcessGroupGloo(*at)))
+        except Exception as error:
+            connected.set_exception(error)
 
-
-def _await_host(place: Place, host: str, port: int, note: Note) -> None:
-    """Wait until the process that holds the store accepts connections; LostError if it does not do so in time."""
-    import socket  # which most commands need not load
-
-    wait = _Wait(place, f"nobody answers yet at {host!s:.60}, port {port}", note)
-    while True:
-        try:
-            socket.create_connection((host, port), HEARTBEAT).close()
-            return
-        except (OSError, OverflowError):
-            wait.more(f"the first of {place.size} processes did not come")
-
-
-@contextmanager
-def heartbeat(peers: Peers, watch: Callable[[], object]) -> Iterator[None]:
-    """Count up in a thread while the context lasts, and watch the counts of the other processes.
-
-    `watch` is called after each heartbeat.
-    """
-    over = Event()
-    counts: dict[int, bytes] = {}
-
-    def beat() -> None:
-        own = 0
-        while not over.wait(HEARTBEAT if own else 0):
-            own += 1
-            try:
-                peers.write(f"count/{peers.place.rank}", own)
-                for rank in peers.others:
-                    now = peers.read(f"count/{rank}")
-                    peers.missed[rank] = 0 if now != counts.get(rank) else peers.missed.get(rank, 0) + 1
-                    counts[rank] = now
-            except LostError:
-                for rank in peers.others:
-                    peers.missed[rank] = peers.missed.get(rank, 0) + 1
-            watch()
-
-    thread = Thread(target=beat, daemon=True)
-    thread.start()
+    Thread(target=meet, daemon=True).start()  # so that this one can be interrupted
     try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def wait_for_all(peers: Peers, note: Note) -> None:
-    """Wait until all processes have begun; report a long wait; LostError if one of them does not begin in time."""
-    size = peers.place.size
-    wait = _Wait(peers.place, f"waiting for the other processes, {size} in all", note)
-    while missing := [rank for rank in peers.others if peers.read(f"count/{rank}") is None]:
-        wait.more(f"process {missing[0]} of {size} did not come")
-
-
-class _Wait:
-    """A wait for other processes that is reported if it gets long, and given up in the end.
-
-    The environment may still hold the variables of an earlier launch; then a command started alone waits for processes
-    that never come.
-    """
-
-    def __init__(self, place: Place, what: str, note: Note) -> None:
-        self.what = f"{what}, as RANK={place.rank} and WORLD_SIZE={place.size} in the environment say; {ALONE}"
-        self.note, self.begun, self.is_reported = note, time.monotonic(), False
-
-    def more(self, failure: str) -> None:
-        """Wait a moment longer; LostError if the wait has been too long; `failure` is the message."""
-        waited = time.monotonic() - self.begun
-        if waited > START_TIMEOUT.total_seconds():
-            raise LostError(failure, ALONE)
-        if waited > REPORT_AFTER and not self.is_reported:
-            self.note(self.what)
-            self.is_reported = True
-        time.sleep(HEARTBEAT / 10)
+        try:
+            return connected.result(REPORT_AFTER)
+        except TimeoutError:
+            where = f"RANK={place.rank} and WORLD_SIZE={place.size} in the environment"
+            note(f"waiting for the other processes, {place.size} in all, as {where} say; {ALONE}")
+            return connected.result()
+    except (RuntimeError, ValueError) as error:
+        raise LostError(f"the other processes did not come, {place.size} in all", ALONE) from error

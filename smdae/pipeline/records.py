@@ -19,7 +19,13 @@ def words_of(model: Any) -> str:
     return f"denoised by smdae {__version__} with {model.identity}"
 
 
-def record_of(job: Job, model: Any, found: "Sequence[NoiseFacts]", precisions: Sequence[str]) -> dict[str, Any]:
+def record_of(
+    job: Job,
+    model: Any,
+    found: "Sequence[NoiseFacts]",
+    precisions: Sequence[str],
+    judgements: "Sequence[Judgement | None]",
+) -> dict[str, Any]:
     """Return the JSON record of a denoised file; noise and sigma are lists where it has several pages or channels."""
     sigmas = [page.levels[0] if len(page.levels) == 1 else list(page.levels) for page in found]
     kinds = ["none" if page.estimate.noise.is_none else page.estimate.noise.kind for page in found]
@@ -41,6 +47,7 @@ def record_of(job: Job, model: Any, found: "Sequence[NoiseFacts]", precisions: S
         "model": _of_model(model),
         "device": str(next(model.parameters()).device),
         "precision": precisions[0] if precisions else None,
+        **_estimates(judgements),
     }
 
 
@@ -51,7 +58,7 @@ def frames_record(job: Job, model: Any, frames: int) -> dict[str, Any]:
     return places | {"frames": frames, "model": _of_model(model), "device": device}
 
 
-def estimates(judgements: "Sequence[Judgement | None]") -> dict[str, Any]:
+def _estimates(judgements: "Sequence[Judgement | None]") -> dict[str, Any]:
     """Return the entries of the JSON record about estimated quality.
 
     These are the PSNR in dB, its standard error, the gain by adapting and the reasons for doubt; each is a list unless

@@ -4,18 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smdae.errors import InputError, OutputError
+from smdae.errors import OutputError
 from smdae.files.formats import FORMATS
 from smdae.files.parts import Parts
 from smdae.files.picture import Picture
 from smdae.pipeline.model_choice import ModelFor
-from smdae.pipeline.options import Options
+from smdae.pipeline.options import Options, refuse_single
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared
 from smdae.pipeline.places import Job
 from smdae.pipeline.placing import origin_of, put_bytes
 from smdae.pipeline.reading import called, refuse_misnamed
-from smdae.pipeline.records import estimates, precisions, record_of, words_of
+from smdae.pipeline.records import precisions, record_of, words_of
 from smdae.pipeline.result_format import kind_of, refuse_one_picture
 from smdae.pipeline.shared_noise import with_shared_noise
 from smdae.pipeline.summary import summarise
@@ -29,14 +29,7 @@ def denoise_parts(
     parts: Parts, job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
     """Denoise all pictures of a file, write the result, and return its JSON record."""
-    alone = {
-        "--reference": options.reference is not None,
-        options.extras.option: options.extras.some,
-        "--save-noise": options.profile is not None,
-    }
-    for name, wanted in alone.items():
-        if wanted:
-            raise InputError(f"'{called(job)}' is {parts.container.called}", f"{name} goes with a single picture")
+    refuse_single(options, f"'{called(job)}' is {parts.container.called}", {"--save-noise": options.profile})
     origin = origin_of(job, options.messages)
     endings = FORMATS[parts.container.format].suffixes
     first = parts.page(0)
@@ -69,4 +62,4 @@ def denoise_parts(
     whole = parts.encoded(results, options.quality, options.strip, words)
     put_bytes(job, whole, options.overwrite, origin, options.stdout)
     summarise({"": found} if found else {}, judgements, model, job, options, parts.container.piece)
-    return record_of(job, model, found, products) | estimates(judgements) | {"pages": len(results)}
+    return record_of(job, model, found, products, judgements) | {"pages": len(results)}

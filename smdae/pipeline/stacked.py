@@ -16,13 +16,13 @@ from smdae.files.tiff_survey import BITS_STAY, Key
 from smdae.files.tiff_writing import Style
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.noise_choice import saved
-from smdae.pipeline.options import Options
+from smdae.pipeline.options import Options, refuse_single
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared, refuse_unit
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import beside, origin_of, put_result
 from smdae.pipeline.reading import called, converted, refuse_misnamed
-from smdae.pipeline.records import estimates, precisions, record_of, words_of
+from smdae.pipeline.records import precisions, record_of, words_of
 from smdae.pipeline.replacing import refuse_place
 from smdae.pipeline.result_format import kind_of, refuse_one_picture
 from smdae.pipeline.shared_noise import typical_noise, with_shared_noise
@@ -105,15 +105,11 @@ class _Run:
         """Return the JSON record of the result."""
         facts = [page for _, noise in sorted(self.noise.items()) for page in noise]
         axes = [series.text for series in self.pages.axes]
-        return (
-            record_of(self.job, self.model, facts, self.products)
-            | estimates(self.judgements)
-            | {
-                "pages": len(self.pages),
-                "axes": axes[0] if len(axes) == 1 else axes,
-                "channels": len(self.pages.groups),
-            }
-        )
+        return record_of(self.job, self.model, facts, self.products, self.judgements) | {
+            "pages": len(self.pages),
+            "axes": axes[0] if len(axes) == 1 else axes,
+            "channels": len(self.pages.groups),
+        }
 
 
 def denoise_stack(
@@ -128,7 +124,7 @@ def denoise_stack(
     origin = origin_of(job, options.messages)
     name = called(job)
     with stack.opened(job.source if data is None else data, name, options.selection) as pages:
-        _refuse(pages, job, options)
+        refuse_single(options, f"'{name}' has {_held(pages)}")
         first = pages.pictures(0)[0]
         refuse_misnamed(job, options, f"a TIFF of {_held(pages)}", FORMATS["TIFF"].suffixes)
         refuse_one_picture(job, options, "TIFF", _held(pages))
@@ -162,14 +158,6 @@ def _held(pages: "Stack") -> str:
         return "one bit a sample"
     count, piece = (len(pages.groups), "channel") if len(pages) == 1 < len(pages.groups) else (len(pages), "page")
     return f"{count} {piece}" + "s" * (count > 1)
-
-
-def _refuse(pages: "Stack", job: Job, options: Options) -> None:
-    """Raise InputError for options that go only with a single picture."""
-    asked = {"--reference": options.reference is not None, options.extras.option: options.extras.some}
-    for option, is_asked in asked.items():
-        if is_asked:
-            raise InputError(f"'{called(job)}' has {_held(pages)}", f"{option} goes with a single picture")
 
 
 def called_key(pages: "Stack", key: "Key") -> str:

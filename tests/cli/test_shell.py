@@ -13,7 +13,6 @@ import torch
 from smdae import __version__
 from smdae.cli.app import main
 from smdae.cli.options import bytes_of
-from smdae.cli.suggestions import distance, nearest
 from smdae.errors import SmdaeError, UsageError
 from smdae.memory import left
 from tests.tiny import complaint, encoded, everything_below, gray, model_bytes
@@ -148,14 +147,6 @@ def test_only_a_near_option_is_suggested(option, suggested, capsys):
     text = complaint(capsys.readouterr().err)
     assert f"no such option {option}" in text
     assert (f"did you mean {suggested}?" in text) if suggested else ("did you mean" not in text)
-
-
-def test_distances():
-    assert distance("", "abc") == 3
-    assert distance("sigma", "sigma") == 0
-    assert distance("sigam", "sigma") == 1
-    assert distance("kitten", "sitting") == 3
-    assert nearest("xy", ["ab"]) is None
 
 
 # Options from files and variables

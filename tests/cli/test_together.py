@@ -6,20 +6,20 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
 from safetensors.torch import load as load_tensors
 
+from smdae.cli import together as work
 from smdae.cli.app import main
-from smdae.cli.together import End, decided, settled
+from smdae.cli.interrupts import terminable
+from smdae.cli.together import End, decided
+from smdae.errors import InputError
 from smdae.files.model_file import load
 from smdae.pipeline import peers
-from smdae.pipeline.peers import HEARTBEAT, VERDICT, Peers
 from smdae.processes import Place
 from tests.forked import SERVER
 from tests.ranks import command, ended, free_port, results, said, start, surroundings
@@ -75,26 +75,56 @@ def begun(path="model.metrics.jsonl", reports=3):
 
 
 def test_how_a_command_of_many_ended():
-    done, failed = End("done", 0), End("failed", 3, "cannot read")
-    lost, stopped = End("lost", 10, "the connection broke", "go on"), End("stopped", 143)
-    died = End("lost", 10, "process 1 of 3 died")
-    for ends, silent, hurried, end in [
-        ({0: done}, [], False, done),  # the first has written all that there is
-        ({0: done, 1: failed}, [2], False, done),
-        ({1: done, 2: done}, [], False, None),
-        ({1: done, 2: done}, [0], False, End("lost", 10, "process 0 of 3 died")),
-        ({0: stopped}, [], False, None),
-        ({0: stopped}, [], True, stopped),
-        ({0: stopped, 1: stopped, 2: stopped}, [], False, stopped),
-        ({0: stopped, 2: stopped}, [1], False, died),
-        ({0: stopped, 1: failed}, [2], False, failed),
-        ({0: lost, 2: lost}, [], False, None),
-        ({0: lost, 2: lost}, [1], False, died),
-        ({0: lost, 1: lost, 2: lost}, [], False, lost),
-        ({0: lost, 1: stopped, 2: lost}, [], False, lost),
-        ({1: lost, 2: failed}, [0], False, failed),
+    done, failed, died = End("done", 0), End("failed", 3, "cannot read"), End.by_death(1, 3)
+    lost, stopped, terminated = End("lost", 10, "the connection broke"), End("stopped", 130), End("stopped", 143)
+    for ends, end in [
+        ([done, done, lost], lost),
+        ([done, stopped, done], stopped),
+        ([stopped, terminated], stopped),  # as it came first
+        ([stopped, died, stopped], died),
+        ([died, stopped, failed], failed),
+        ([lost, died, lost], died),
+        ([lost, stopped, lost], stopped),  # as others lose whoever is stopped
+        ([lost, died, failed], failed),
     ]:
-        assert decided(ends, silent, 3, hurried) == end
+        assert decided(ends) == end
+
+
+def waiting(rank, port, act, is_deaf):
+    """Work that waits a minute for another process, which does something else; signals may be of no use."""
+    os.environ.update(surroundings(rank, 2, port))
+    work.GRACE = 0.5
+    try:
+        with terminable(), work.together(Place(rank, 2, rank)):
+            if rank == 1:
+                act()
+            if is_deaf:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(60)
+    except BaseException as error:
+        sys.exit(End.of(error).code)
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
+def unreadable():
+    raise InputError("cannot read 'a.png'")
+
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("is_deaf", [False, True])
+@pytest.mark.parametrize(("act", "codes"), [(interrupted, [130, 130]), (unreadable, [3, 3]), (killed, [10, -9])])
+def test_work_that_waits_in_vain_for_another_process_is_ended(act, codes, is_deaf):
+    port = free_port()
+    processes = [SERVER.Process(target=waiting, args=(rank, port, act, is_deaf)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    assert ended(processes, 30) == codes
 
 
 # Fits
@@ -165,43 +195,6 @@ def test_a_fit_of_two_that_was_stopped_goes_on_with_three_and_then_alone(here, t
     held = [load(name).card["held_out_psnr"]["model"] for name in ("model.safetensors", "whole.safetensors")]
     assert held[0] == pytest.approx(held[1], abs=0.02)
     assert not Path("model.state").exists()
-
-
-class Store:
-    """A store of torch.distributed for processes of this test."""
-
-    def __init__(self):
-        self.values = {}
-
-    def set(self, name, value):
-        self.values[name] = value
-
-    def get(self, name):
-        return self.values[name]
-
-    def check(self, names):
-        return all(name in self.values for name in names)
-
-    def compare_set(self, name, expected, value):
-        self.values.setdefault(name, value)
-
-
-def test_the_first_reports_its_failure_though_others_have_waited_long():
-    """It stores its end, and a moment later the verdict: in between no other may decide."""
-    store = Store()
-    first, second = (Peers(Place(rank, 2), store) for rank in range(2))
-    failed = End("failed", 3, "it is not an image")
-
-    def fail_late():
-        time.sleep(2 * HEARTBEAT)
-        first.write("end/0", asdict(failed))
-        time.sleep(HEARTBEAT / 2)
-        first.write_first(VERDICT, {"teller": 0, "end": asdict(failed)})
-
-    late = Thread(target=fail_late)
-    late.start()
-    assert settled(second, End("done", 0)) == (failed, 0)
-    late.join()
 
 
 def test_a_fit_that_diverges_is_told_of_once_and_keeps_the_last_good_weights(here, tmp_path):
