@@ -189,6 +189,21 @@ def test_results_of_an_earlier_run_are_no_inputs_wherever_the_new_ones_go(here, 
     assert Path("again.png").exists()
 
 
+def test_links_to_folders_are_followed_and_hidden_folders_left_alone(here, capsys):
+    (here / "links").mkdir()
+    for name in ("trip", "again"):
+        (here / "links" / name).symlink_to("../in")
+    (here / "links" / "round").symlink_to(".")
+    (here / "in" / ".thumbnails").mkdir()
+    (here / "in" / ".thumbnails" / "a.png").write_bytes(encoded(gray()))
+    assert denoise("links", "-o", "out") == 3
+    assert "hint: -r searches the folders in it too" in capsys.readouterr().err
+    assert denoise("links", "-r", "-o", "links/out") == 0
+    assert names("links/out") == {"again/a.png", "again/b.tif", "again/deep/a.png", "again/deep/er/c.png"}
+    assert denoise("links", "-r", "-o", "links/out", "--skip-existing") == 0  # the results there are no inputs
+    assert names("links/out") == {"again/a.png", "again/b.tif", "again/deep/a.png", "again/deep/er/c.png"}
+
+
 def test_several_inputs_or_r_make_a_folder_of_the_output(here):
     assert denoise("in/a.png", "in/b.tif", "-o", "two") == 0
     assert names("two") == {"a.png", "b.tif"}
