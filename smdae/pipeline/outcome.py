@@ -182,6 +182,8 @@ def denoised(
     pixels = mean
     if options.blend:
         pixels, judgement = run.blended(task, mean), None
+    if judgement is not None and weights is not None and weights.min() < 1:
+        judgement = replace(judgement, doubts=(*judgement.doubts, "the mask keeps noise in a part of the picture"))
     return Outcome(finished(pixels), found, judgement, task, mean, (task.pixels, *frames), finished)
 
 
