@@ -79,6 +79,11 @@ class _Run:
             "watch": self.watch,
         }
 
+    @property
+    def level_error(self) -> float:
+        """Return the relative standard error of the level of the noise; 0 if it was given."""
+        return self.found.estimate.error if is_noise_estimated(self.model, self.options) else 0.0
+
     def judgement(self, task: "Task", pixels: np.ndarray) -> "Judgement | None":
         """Estimate the quality of a result; return None for a sample or a mode, or if memory does not suffice."""
         from smdae.denoising.judgement import judge
@@ -86,9 +91,8 @@ class _Run:
 
         if not task.is_one_step or not self.judging:
             return None
-        error = self.found.estimate.error if is_noise_estimated(self.model, self.options) else 0.0
         try:
-            return judge(task, pixels, error)
+            return judge(task, pixels, self.level_error)
         except Exception as failure:  # the result is there, and is better written without an estimate than lost
             if not is_out_of_memory(failure):
                 raise
@@ -120,13 +124,13 @@ class _Run:
                 mean = run_task(task, **self.how, see=frames.append)
                 judgement = self.judgement(task, mean)  # a few hundred numbers cannot overfit to the noise
             return task, mean, judgement and replace(judgement, transform=share)
-        better, gain = adapted(task, mean, watch)
+        better, gain, error = adapted(task, mean, watch, level_error=self.level_error or task.noise.level_error)
         if gain:
             frames.clear()
             task = self.task(better)
             mean = run_task(task, **self.how, see=frames.append)
         # Judging weights that were fitted to this very noise would be too optimistic; the gain was held out of the fit.
-        return task, mean, judgement and judgement.better_by(gain)
+        return task, mean, judgement and judgement.better_by(gain, error)
 
     def blended(self, task: "Task", mean: np.ndarray) -> np.ndarray:
         """Return the posterior mean moved towards a sample of the posterior, as far as `blend` says."""
