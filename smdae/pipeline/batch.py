@@ -130,7 +130,7 @@ class Batch:
                 if self.is_single:
                     raise outcome
                 failures.append(_named(job, outcome))
-                results_exist |= outcome.code == OutputError.code and job.is_done
+                results_exist |= outcome.code == OutputError.code and job.is_done and job.replaced is None
                 self.messages.failure(outcome)
                 record |= {"error": outcome.message, "code": outcome.code}
             elif outcome is None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from smdae.errors import InputError, UsageError
 from smdae.files.folders import Place, places
 from smdae.files.kinds import CLOSED, CLOSED_ONES, counted, is_overlooked, kind_of, refuse_closed
-from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_more, is_picture, missing_reader, results_among
+from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_more, is_picture, is_raw_name, missing_reader, results_among
 
 RESULT, LINK = "result of an earlier run", "symbolic link"  # kinds of files that are left out, besides endings
 PLURALS = {RESULT: "results of an earlier run", LINK: "symbolic links", CLOSED: CLOSED_ONES}
@@ -37,6 +37,7 @@ class Search:
         more: Whether camera raw files, FITS, Y4M and OME-Zarr are pictures too, if they can be read.
         may_be_done: Whether a folder that holds nothing but results is no error: there is nothing left to do in it.
         links: Whether links to files are pictures, and links to folders are followed.
+        raw: Whether camera raw files are among those of `more`.
     """
 
     recursive: bool = False
@@ -46,9 +47,12 @@ class Search:
     marked: bool = False
     may_be_done: bool = False
     links: bool = True
+    raw: bool = True
 
     def takes(self, name: str) -> bool:
         """Return whether a file of that name is a picture that can be read here."""
+        if not self.raw and is_raw_name(name):
+            return False
         return (is_picture(name) or (self.more and is_more(name))) and missing_reader(name) is None
 
 
@@ -229,7 +233,7 @@ def _places(folder: Path, search: Search, closed: list[OSError]) -> Iterator[tup
 def _deeper(folder: Path, search: Search) -> int:
     """Return how many pictures the folders below hold, at least; the count stops after MAX_COUNTED files."""
     count = counted = 0
-    below = _places(folder, Search(True, search.into, links=search.links), [])
+    below = _places(folder, Search(True, search.into, links=search.links, raw=search.raw), [])
     next(below, None)
     for _, names in below:
         results = results_among(names, search.suffixes)
@@ -258,6 +262,8 @@ def _none_in(folder: Path, found: Selection, search: Search) -> InputError:
 
     def advice_on(kind: str) -> str | None:
         name = f"x.{kind}"
+        if not search.raw and is_raw_name(name):
+            return "camera raw files are never replaced: name a folder with -o"
         absent = missing_reader(name) if search.more or is_picture(name) else None
         return advice_for(f".{kind}") if absent is None else f"{kind} takes an extra: {absent}"
 
