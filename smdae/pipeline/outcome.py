@@ -177,6 +177,8 @@ def denoised(
 
     run = _Run(found, model, options, watch, judging)
     task = run.task(model)
+    if not task.changes:  # none of the brightness is wanted, and there are no colours
+        return Outcome(with_depth(noisy, options.depth, white), found, None)
     refuse_for(options.extras, options.blend, options.adapt, task)
     frames: deque[np.ndarray] = deque(maxlen=None if options.extras.steps else 0)
     mean = run_task(task, **run.how, see=frames.append)

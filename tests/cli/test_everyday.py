@@ -264,6 +264,10 @@ def test_an_address_is_no_file_and_a_missing_folder_is_told_how_to_get(here, cap
         "smdae: error: cannot write 'none/a.png': there is no folder 'none'",
         "hint: make it first, or give -o none/, which makes it",
     ]
+    assert denoise("in/a.png", "-o", "none") == 4
+    said = capsys.readouterr().err
+    assert "cannot write 'none': it has no extension" in said
+    assert "hint: none/ would be a folder; known are .png, " in said
 
 
 def test_what_a_list_names_and_is_not_there_is_told_in_a_line_each(capsys):

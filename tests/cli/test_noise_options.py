@@ -267,6 +267,15 @@ def test_none_of_the_luma_and_of_the_colour_is_as_strength_0(capsys):
         assert Path(f"{number}.png").read_bytes() == Path("c.png").read_bytes()
 
 
+def test_without_colours_none_of_the_brightness_is_nothing(capsys):
+    save("a.jpg", noisy(20), quality=90)
+    assert main(["denoise", "a.jpg", "--fast", "--luma", "0"]) == 0
+    assert Path("a_denoised.jpg").read_bytes() == Path("a.jpg").read_bytes()
+    save("a.png", noisy(20))
+    assert main(["denoise", "a.png", "--fast", "--luma", "0", "-o", "b.jpg"]) == 0
+    assert b"denoised by" not in Path("b.jpg").read_bytes()
+
+
 def test_no_quality_is_promised_where_a_mask_keeps_noise(capsys):
     save("a.png", noisy(20, colour()))
     for level, said in ((255, True), (0, False)):
