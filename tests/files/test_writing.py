@@ -111,7 +111,7 @@ def test_links_in_a_circle_are_refused(tmp_path):
 
 def test_the_folder_that_is_named_as_missing_is_the_one_that_is(tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "gone" / "a")
-    with pytest.raises(OutputError, match="there is no folder '[^']*gone'"):
+    with pytest.raises(OutputError, match=r"there is no folder '[^']*gone'"):
         write(tmp_path / "a", b"x", overwrite=True)
     with pytest.raises(OutputError, match="no file can be made in"), refusals(tmp_path / "b"):
         raise FileNotFoundError(errno.ENOENT, "")  # as of /proc
