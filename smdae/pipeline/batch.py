@@ -124,6 +124,7 @@ class Batch:
         written = skipped = 0
         failures: list[str] = []
         results_exist = False
+        hints: set[str] = set()  # that were given: thousands of pictures may fail for one reason
         for job, outcome in self._outcomes():
             record: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
             if isinstance(outcome, SmdaeError):
@@ -131,7 +132,8 @@ class Batch:
                     raise outcome
                 failures.append(_named(job, outcome))
                 results_exist |= outcome.code == OutputError.code and job.is_done and job.replaced is None
-                self.messages.failure(outcome)
+                self.messages.failure(outcome if outcome.hint not in hints else outcome.without_hint())
+                hints |= {outcome.hint} if outcome.hint else set()
                 record |= {"error": outcome.message, "code": outcome.code}
             elif outcome is None:
                 skipped += 1

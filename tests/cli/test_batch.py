@@ -283,6 +283,21 @@ def test_what_fails_stops_nothing_else_and_is_counted(here, jobs, capsys):
     assert hint == "hint: --skip-existing leaves results that are there, -y replaces them"
 
 
+def test_what_to_do_about_many_failures_of_a_kind_is_said_once(here, capsys):
+    assert denoise("in", "-r", "-o", "out") == 0
+    (here / "in" / "text.png").write_text("text")
+    (here / "in" / "words.png").write_text("words")
+    capsys.readouterr()
+    assert denoise("in", "-r", "-o", "out") == 9
+    err = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("smdae: error: cannot write") for line in err) == 4
+    assert [line[:20] for line in err if line.startswith("hint: ")] == [
+        "hint: -y replaces it",
+        "hint: smdae reads PN",
+        "hint: --skip-existin",
+    ]
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_fail_fast_stops_at_the_first_failure(here, jobs, capsys):
     (here / "in" / "0.png").write_bytes(b"")
