@@ -9,6 +9,7 @@ computes with one core; if memory allows only fewer pictures at once, each has i
 """
 
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -167,7 +168,9 @@ class Batch:
             return
         keep_freed_memory(self.parallel)
         pool = ThreadPoolExecutor(self.parallel)
-        with _shared_cores(self.parallel):
+        with _shared_cores(self.parallel), warnings.catch_warnings():
+            # Readers ignore what libraries warn of, but one thread that ends doing so would end it for all.
+            warnings.simplefilter("ignore")
             # Results are dropped once reported: those of thousands of pictures would fill the memory.
             waiting: deque[tuple[Job, Future[tuple[Outcome, list[Line]]]]] = deque(
                 (job, pool.submit(copy_context().run, self._done_in_silence, job)) for job in self.jobs
