@@ -72,7 +72,7 @@ def main() -> None:
         task = Task.of(image, model, options.sigma / 255)
         first = run_task(task)
         begun = time.perf_counter()
-        network, estimated = adaptation.adapted(task, first)
+        network, estimated, _ = adaptation.adapted(task, first)
         seconds = time.perf_counter() - begun
         results = first, run_task(Task.of(image, network, options.sigma / 255))
         before, after = (psnr(torch.from_numpy(r.clip(0, 1)), torch.from_numpy(clean / 255), 1.0) for r in results)

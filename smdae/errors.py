@@ -32,6 +32,10 @@ class SmdaeError(Exception):
         self.hint = hint
         self.parts = tuple(parts)
 
+    def without_hint(self) -> "SmdaeError":
+        """Return the same failure without its hint."""
+        return type(self)(self.message, None, self.parts)
+
 
 class UsageError(SmdaeError):
     """An option or a configuration value that makes no sense."""

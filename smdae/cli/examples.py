@@ -77,7 +77,9 @@ def _tell_of_left_out(corpus: "Corpus", least: int) -> None:
 
     if corpus.skipped:
         kinds = counted(corpus.unread)
-        console.warn(f"{corpus.unread.total():,} files skipped: {kinds}; the first: {corpus.skipped[0]}")
+        count = corpus.unread.total()
+        what = f"{count:,} files skipped: {kinds}; the first" if count > 1 else f"1 file skipped: {kinds}"
+        console.warn(f"{what}: {corpus.skipped[0]}")
     if corpus.small:
         kinds = counted(corpus.small)
         console.warn(f"{corpus.small.total():,} images skipped, smaller than the patch size {least}: {kinds}")

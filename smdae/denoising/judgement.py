@@ -65,6 +65,7 @@ class Judgement:
         error: Its standard error in dB.
         doubts: Reasons why it may be wrong, a few words each; empty if there are none.
         gain: Estimated gain of adapting the model, in dB; None if that was not tried.
+        gain_error: Its standard error in dB.
         transform: Relative fall of the error at hidden pixels from learning the transform of shot noise on the picture,
             0 if the learnt transform was rejected; None if that was not tried.
     """
@@ -74,6 +75,7 @@ class Judgement:
     doubts: tuple[str, ...]
     gain: float | None = None
     transform: float | None = None
+    gain_error: float = 0.0
 
     @property
     def is_trusted(self) -> bool:
@@ -85,9 +87,24 @@ class Judgement:
         """Return the estimate as text, such as "31.2 +- 0.1 dB", with an error of 0.1 dB or more."""
         return f"{self.psnr:.1f} +- {max(self.error, 0.1):.1f} dB"
 
-    def better_by(self, gain: float) -> "Judgement":
-        """Return the judgement of a result that adapting the model improved by `gain` dB."""
-        return replace(self, psnr=self.psnr + gain, gain=gain)
+    @property
+    def is_gain_known(self) -> bool:
+        """Return whether the gain may be shown."""
+        return self.gain is not None and self.gain_error <= MAX_ERROR
+
+    def better_by(self, gain: float, error: float = 0.0) -> "Judgement":
+        """Return the judgement of a result that adapting the model improved by `gain` dB, with its standard error."""
+        total = math.hypot(self.error, error)
+        doubts = self.doubts
+        if total > MAX_ERROR >= self.error:
+            doubts = (*doubts, _of_error(total))
+        return replace(self, psnr=self.psnr + gain, error=total, doubts=doubts, gain=gain, gain_error=error)
+
+
+def _of_error(error: float) -> str:
+    """Return the doubt about an estimate whose standard error, in dB, is too large."""
+    shown = f"{error:.1f}" if error < MAX_SHOWN_ERROR else f"over {MAX_SHOWN_ERROR:.0f}"
+    return f"its standard error would be {shown} dB"
 
 
 def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement:
@@ -228,8 +245,7 @@ def _doubts(task: Task, risk: Risk, residual: _Residual, is_estimated: bool, imb
     if task.noise.kind == "white":
         yield from _doubts_of_white(task, residual.correlation, is_estimated, imbalances)
     if risk.psnr_error > MAX_ERROR and not is_negative:  # a negative error has no PSNR
-        shown = f"{risk.psnr_error:.1f}" if risk.psnr_error < MAX_SHOWN_ERROR else f"over {MAX_SHOWN_ERROR:.0f}"
-        yield f"its standard error would be {shown} dB"
+        yield _of_error(risk.psnr_error)
 
 
 def _doubts_of_white(task: Task, correlation: float, is_estimated: bool, imbalances: list[float]) -> Iterator[str]:

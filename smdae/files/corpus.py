@@ -1,6 +1,6 @@
 """The images that a fit or a comparison is given: folders, image files, arrays of patches.
 
-    folder          every image and array in it, however deep; links to folders are not followed
+    folder          every image and array in it, however deep, and behind links, each once; not in hidden folders
     image           as it is, gray by ITU-R 601 luma unless colour is asked for; of a TIFF stack every page and channel,
                     of FITS every plane, of Y4M the luma of the first frames
     .npy, .npz      one image (H, W) or (H, W, 3), or a stack of them, (n, H, W) or (n, H, W, C), C being 1 or 3;

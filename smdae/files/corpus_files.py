@@ -16,6 +16,7 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.files import fits, ome_metadata, stack, y4m
+from smdae.files.folders import places
 from smdae.files.formats import SUFFIXES
 from smdae.files.images import decoding, opening, read
 from smdae.files.kinds import CLOSED, CLOSED_ONES, is_overlooked, kind_of, refuse_closed
@@ -30,29 +31,32 @@ FRAMES = 20  # of a video, that are read
 def files_below(path: Path, more: Sequence[str] = (), left_out: Counter[str] | None = None) -> Iterator[Path]:
     """Yield the path itself, or the images and arrays below it, and files with more suffixes, in a fixed order.
 
-    In `left_out` the other files are counted by their kinds.
+    A file to which several links lead is yielded once. In `left_out` the other files are counted by their kinds.
     """
     if not os.path.isdir(path) or ome_metadata.is_volume(path):
         yield path
         return
     endings = (*SUFFIXES, *ARRAYS, y4m.ENDING, *more)
     closed: list[OSError] = []
-    for folder, folders, names in os.walk(path, onerror=closed.append):
-        volumes = [name for name in folders if Path(name).suffix.lower() == ome_metadata.ENDING]
-        folders[:] = sorted(name for name in folders if name not in volumes)
+    seen: set[str] = set()
+    for place in places(path, closed.append):
+        volumes = [name for name in place.folders if Path(name).suffix.lower() == ome_metadata.ENDING]
+        place.folders[:] = [name for name in place.folders if name not in volumes]
         if left_out is not None:
             left_out.update(map(kind_of, volumes))
-        for name in sorted(names):
-            file = Path(folder) / name
+        for name in place.names:
+            file = place.path / name
             # A pipe or a device may never end; a broken link is reported when it is read.
             is_stream = os.path.exists(file) and not os.path.isfile(file)
             is_taken = file.suffix.lower() in endings or (fits.is_named(name) and fits.is_installed())
             if is_overlooked(name) or is_stream:
                 continue
-            if is_taken:
+            if not is_taken:
+                if left_out is not None:
+                    left_out[kind_of(name)] += 1
+            elif (real := place.real_file(name)) not in seen:
+                seen.add(real)
                 yield file
-            elif left_out is not None:
-                left_out[kind_of(name)] += 1
     count = refuse_closed(path, closed)
     if left_out is not None and count:
         left_out[CLOSED if count == 1 else CLOSED_ONES] += count

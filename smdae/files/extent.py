@@ -2,6 +2,7 @@
 
 import os
 import struct
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -50,7 +51,8 @@ def needed_for(path: Path) -> Need:
 
     Only the header is read. A pipe is not read, and errors in a file are left for its reader to report.
     """
-    with suppress(Exception):
+    with suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as of damaged EXIF
         if is_volume(path):
             return Need(ROOM, None)
         if os.path.isfile(path):

@@ -69,8 +69,8 @@ ROWS = (
         "JPEG",
         (".jpg", ".jpeg", ".mpo"),
         BYTES,
-        "every segment (EXIF, ICC, XMP, IPTC, comments, resolution), what stands behind its end, all pictures of MPO, "
-        "the four inks of CMYK",
+        "every segment (EXIF, ICC, XMP, IPTC, comments, resolution), what stands behind its end, "
+        "progressive or not, all pictures of MPO, the four inks of CMYK",
         "Pillow",
         "jpeg_file.read",
         "jpeg_file.encode",

@@ -211,6 +211,8 @@ def opening(name: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
+        if os.path.islink(name):
+            raise InputError(f"cannot read {name!r}: it is a symbolic link to a file that is not there") from error
         is_address = ADDRESS.match(name) is not None
         shown = re.sub(":/+", "://", name, count=1) if is_address else name  # a path has lost one of its slashes
         hint = "smdae reads files: download it first" if is_address else _near(name)

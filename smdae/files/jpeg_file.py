@@ -2,8 +2,9 @@
 
 Pillow's class is opened directly: `Image.open` would guess the type again, and would apply a size limit of its own
 whose setting is global. A JPEG is written at quality 95 without chroma subsampling. One that was read as a JPEG gets
-back every segment that applications had written, all but the mark of an earlier result, and what stood behind its end;
-of other pictures, EXIF and XMP go into segments of 64 KB, and ICC into 255 of them: what does not fit is left out.
+back every segment that applications had written, all but the mark of an earlier result, and what stood behind its end,
+and is progressive if it was; of other pictures, EXIF and XMP go into segments of 64 KB, and ICC into 255 of them: what
+does not fit is left out.
 """
 
 from dataclasses import replace
@@ -35,7 +36,7 @@ def read(data: bytes) -> Picture:
     of_one = tuple(s for s in segments if not s[1].startswith(MPF))  # the index of an MPO is no picture's
     tail = data[end_of(data) :] if len(of_one) == len(segments) else b""
     kept = tuple(s for s in of_one if s[0] != COMMENT or not s[1].startswith(OPENING))
-    metadata = replace(picture.metadata, jpeg=kept, tail=tail)
+    metadata = replace(picture.metadata, jpeg=kept, tail=tail, progressive="progressive" in image.info)
     return replace(picture, metadata=metadata, quality=quality_of(image))
 
 
@@ -45,11 +46,11 @@ def encode(picture: Picture, quality: int = QUALITY) -> bytes:
     Metadata that do not fit into a JPEG are left out.
     """
     metadata = picture.metadata
+    options: dict[str, object] = {"quality": quality, "progressive": metadata.progressive}
     if metadata.jpeg:
         # Pillow writes the one kind of colour that needs no word of Adobe's.
         segments = [segment for segment in metadata.jpeg if segment[0] != APP14]
-        return with_segments(_saved(picture.pixels, quality=quality), segments) + metadata.tail
-    options: dict[str, object] = {}
+        return with_segments(_saved(picture.pixels, **options), segments) + metadata.tail
     if metadata.exif and len(metadata.exif) <= MAX_EXIF:
         options["exif"] = EXIF_PREFIX + metadata.exif
     if metadata.icc and len(metadata.icc) <= MAX_ICC:
@@ -58,7 +59,7 @@ def encode(picture: Picture, quality: int = QUALITY) -> bytes:
         options["xmp"] = metadata.xmp
     if metadata.dpi and max(metadata.dpi) < 65535:
         options["dpi"] = metadata.dpi
-    return _saved(picture.pixels, quality=quality, **options)
+    return _saved(picture.pixels, **options)
 
 
 def quality_of(image: JpegImageFile) -> int | None:

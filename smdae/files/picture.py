@@ -44,6 +44,7 @@ class Metadata:
         png: The chunks (type, payload) of a PNG about colours, and those of text.
         jpeg: The segments (marker, payload) that applications wrote into a JPEG.
         tail: The bytes behind the end of a JPEG.
+        progressive: Whether a JPEG is shown coarsely first, and then finer.
         gif: The GIF that the pixels came from; None for others.
         jp2: The boxes (kind, payload) of a JPEG 2000.
         jxl: The boxes (kind, payload) of a JPEG XL.
@@ -60,6 +61,7 @@ class Metadata:
     png: tuple[tuple[bytes, bytes], ...] = ()
     jpeg: tuple[tuple[int, bytes], ...] = ()
     tail: bytes = b""
+    progressive: bool = False
     gif: bytes | None = None
     jp2: tuple[tuple[bytes, bytes], ...] = ()
     jxl: tuple[tuple[bytes, bytes], ...] = ()

@@ -99,7 +99,11 @@ def _refusal(path: Path, error: OSError | ValueError) -> OutputError:
     code = getattr(error, "errno", None)
     hint = "-y replaces it" if code == errno.EEXIST else None
     if code == errno.ENOENT:
-        reason, hint = f"there is no folder {str(path.parent)!r}", "make it first"
+        led_to = resolved(path).parent if path.is_symlink() else path.parent
+        if led_to.is_dir():  # as of /proc
+            reason = f"no file can be made in {str(led_to)!r}"
+        else:
+            reason, hint = f"there is no folder {str(led_to)!r}", "make it first"
     else:
         reason = REASONS.get(code or 0) or (getattr(error, "strerror", None) or str(error)).lower()
     return OutputError(f"cannot write {str(path)!r}: {reason}", hint)

@@ -30,7 +30,7 @@ from smdae.divergence import normal_probes, probes
 from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
 from smdae.files.bundle import Identity
-from smdae.fitting.held_out import block_difference, blocks, crops, middle, window
+from smdae.fitting.held_out import block_difference, block_error, blocks, crops, middle, window
 from smdae.fitting.optimisers import OPTIMISERS
 from smdae.fitting.precision import products_in
 from smdae.models import UNet
@@ -58,6 +58,7 @@ class Adaptation:
     steps: int  # steps planned
     gain: float  # estimated gain in PSNR of the best weights so far on the held-out blocks, in dB; 0 for none
     model: Any  # the network with these weights
+    error: float = 0.0  # standard error of that gain, in dB
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,13 @@ class _Masked:
 
 
 def adapting(
-    model: Any, noisy: Tensor, sigma: Tensor, safe: Tensor, generator: Generator, steps: int = STEPS
+    model: Any,
+    noisy: Tensor,
+    sigma: Tensor,
+    safe: Tensor,
+    generator: Generator,
+    steps: int = STEPS,
+    level_error: float = 0.0,
 ) -> Iterator[Adaptation]:
     """Adapt a network, which is left as it is, to noisy images.
 
@@ -85,6 +92,7 @@ def adapting(
         safe: Which values were not clipped, bool, with the shape of noisy.
         generator: Source of random numbers, on the CPU.
         steps: Number of steps.
+        level_error: Relative standard error of the levels.
 
     Yields:
         The state after every step; the model of the last is the result. If too few values are safe, only one state
@@ -131,10 +139,10 @@ def adapting(
             after = _errors(average, noisy[part], sigma, probe, judged)
             with torch.no_grad():
                 after += (posterior_mean(average, noisy[part], sigma) - first_estimate).square() * guarded
-            gain = _gain(before, after, judged, sigma)
+            gain, error = _gain(before, after, judged, sigma, level_error)
             if gain > best.gain:
-                best = Adaptation(step, steps, gain, copy.deepcopy(average))
-        yield Adaptation(step, steps, best.gain, best.model)
+                best = Adaptation(step, steps, gain, copy.deepcopy(average), error)
+        yield Adaptation(step, steps, best.gain, best.model, best.error)
 
 
 @torch.no_grad()
@@ -155,15 +163,24 @@ def _errors(model: Any, noisy: Tensor, sigma: Tensor, probe: Tensor, judged: Ten
     return found * judged
 
 
-def _gain(before: Tensor, after: Tensor, judged: Tensor, sigma: Tensor) -> float:
-    """Return the gain in PSNR in dB; 0 unless it is more than two standard errors of the difference between blocks."""
-    noise = (judged * per_example(sigma**2, judged)).sum().item()
+def _gain(
+    before: Tensor, after: Tensor, judged: Tensor, sigma: Tensor, level_error: float = 0.0
+) -> tuple[float, float]:
+    """Return the gain in PSNR in dB, and its standard error.
+
+    It is 0 unless it is more than two standard errors of the difference between blocks. The difference is known far
+    better than the errors themselves, which may come out near 0: then the gain is large, and so is its error.
+    """
+    noise = judged * per_example(sigma**2, judged)
     difference, error = block_difference(before, after)
-    first = before.sum().item() - noise
+    first = before.sum().item() - noise.sum().item()
     last = first + difference
     if difference > -MIN_GAIN_ERRORS * error or last <= 0 or not math.isfinite(last):
-        return 0.0
-    return 10 * math.log10(first / last)
+        return 0.0, 0.0
+    # The sum of the noise is twice as far off, relatively, as its level.
+    error_of_first = math.hypot(block_error(before, judged), 2 * level_error * noise.sum().item())
+    spread = math.hypot((1 / last - 1 / first) * error_of_first, block_error(after - before, judged) / last)
+    return 10 * math.log10(first / last), 10 / math.log(10) * spread
 
 
 def refuse_unadaptable(model: Any) -> None:
@@ -176,12 +193,26 @@ def refuse_unadaptable(model: Any) -> None:
 
 
 def adapted(
-    task: Task, result: np.ndarray, watch: Watch = lambda done, of: None, steps: int = STEPS
-) -> tuple[Any, float]:
-    """Return the network of a task adapted to its image, and the estimated gain in dB; the original and 0 if unsure.
+    task: Task,
+    result: np.ndarray,
+    watch: Watch = lambda done, of: None,
+    steps: int = STEPS,
+    *,
+    level_error: float = 0.0,
+) -> tuple[Any, float, float]:
+    """Return the network of a task adapted to its image, the estimated gain in dB, and the standard error of that.
 
-    `result` is that of the task, with the shape of the image; `watch` is called with the steps done and their total. It
-    raises UsageError if the model is not a network.
+    If no gain is sure, they are the original network and 0.
+
+    Args:
+        task: The task; its image has noise.
+        result: Its result, with the shape of the image.
+        watch: Called with the number of steps done, and with their total.
+        steps: Number of steps.
+        level_error: Relative standard error of the level, if that was estimated from this image.
+
+    Raises:
+        UsageError: The model is not a network.
     """
     model = task.loaded
     refuse_unadaptable(model)
@@ -201,9 +232,9 @@ def adapted(
     else:
         levels = levels.square().mean().sqrt()[None]
     last = Adaptation(0, 0, 0.0, task.loaded)
-    for last in adapting(model, noisy, levels, safe, Generator().manual_seed(SEED), steps):
+    for last in adapting(model, noisy, levels, safe, Generator().manual_seed(SEED), steps, level_error):
         watch(last.step, last.steps)
-    return (last.model, last.gain) if last.gain else (task.loaded, 0.0)
+    return (last.model, last.gain, last.error) if last.gain else (task.loaded, 0.0, 0.0)
 
 
 def adapt(
@@ -254,7 +285,7 @@ def adapt(
         return original
     # The result is needed only to find pixels whose noise may have been clipped.
     result = run_task(task, device) if task.scale.may_clip else task.pixels
-    better, gain = adapted(task, result, watch or (lambda done, of: None), steps)
+    better, gain, _ = adapted(task, result, watch or (lambda done, of: None), steps)
     if gain:
         better.identity = Identity(f"{identity_of(original).name}, adapted")
         better.card = {**(task.loaded.card if has(task.loaded, "card") else {}), "gain": gain}

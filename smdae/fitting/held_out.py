@@ -92,5 +92,18 @@ def block_difference(before: Tensor, after: Tensor) -> tuple[float, float]:
 
     The error is the root of the sum of squares of the sums over blocks, which are taken for independent.
     """
-    sums = F.avg_pool2d((after - before).sum(1, keepdim=True), BLOCK, ceil_mode=True, divisor_override=1)
+    sums = _block_sums(after - before)
     return sums.sum().item(), sums.square().sum().sqrt().item()
+
+
+def block_error(values: Tensor, counted: Tensor) -> float:
+    """Return the standard error of the sum of values, (B, C, H, W), which are 0 where `counted` is 0.
+
+    It is found from how the means of blocks differ, so that differences between parts of an image count as errors.
+    """
+    sums, counts = _block_sums(values), _block_sums(counted.to(values.dtype))
+    return (sums - counts * (sums.sum() / counts.sum())).square().sum().sqrt().item()
+
+
+def _block_sums(values: Tensor) -> Tensor:
+    return F.avg_pool2d(values.sum(1, keepdim=True), BLOCK, ceil_mode=True, divisor_override=1)

@@ -9,6 +9,7 @@ computes with one core; if memory allows only fewer pictures at once, each has i
 """
 
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -124,14 +125,16 @@ class Batch:
         written = skipped = 0
         failures: list[str] = []
         results_exist = False
+        hints: set[str] = set()  # that were given: thousands of pictures may fail for one reason
         for job, outcome in self._outcomes():
             record: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
             if isinstance(outcome, SmdaeError):
                 if self.is_single:
                     raise outcome
                 failures.append(_named(job, outcome))
-                results_exist |= outcome.code == OutputError.code and job.is_done
-                self.messages.failure(outcome)
+                results_exist |= outcome.code == OutputError.code and job.is_done and job.replaced is None
+                self.messages.failure(outcome if outcome.hint not in hints else outcome.without_hint())
+                hints |= {outcome.hint} if outcome.hint else set()
                 record |= {"error": outcome.message, "code": outcome.code}
             elif outcome is None:
                 skipped += 1
@@ -165,7 +168,9 @@ class Batch:
             return
         keep_freed_memory(self.parallel)
         pool = ThreadPoolExecutor(self.parallel)
-        with _shared_cores(self.parallel):
+        with _shared_cores(self.parallel), warnings.catch_warnings():
+            # Readers ignore what libraries warn of, but one thread that ends doing so would end it for all.
+            warnings.simplefilter("ignore")
             # Results are dropped once reported: those of thousands of pictures would fill the memory.
             waiting: deque[tuple[Job, Future[tuple[Outcome, list[Line]]]]] = deque(
                 (job, pool.submit(copy_context().run, self._done_in_silence, job)) for job in self.jobs

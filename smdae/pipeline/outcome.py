@@ -79,6 +79,11 @@ class _Run:
             "watch": self.watch,
         }
 
+    @property
+    def level_error(self) -> float:
+        """Return the relative standard error of the level of the noise; 0 if it was given."""
+        return self.found.estimate.error if is_noise_estimated(self.model, self.options) else 0.0
+
     def judgement(self, task: "Task", pixels: np.ndarray) -> "Judgement | None":
         """Estimate the quality of a result; return None for a sample or a mode, or if memory does not suffice."""
         from smdae.denoising.judgement import judge
@@ -86,8 +91,7 @@ class _Run:
 
         if not task.is_one_step or not self.judging:
             return None
-        error = self.found.estimate.error if is_noise_estimated(self.model, self.options) else 0.0
-        return if_it_fits(lambda: judge(task, pixels, error))
+        return if_it_fits(lambda: judge(task, pixels, self.level_error))
 
     def adapted(
         self, task: "Task", mean: np.ndarray, judgement: "Judgement | None", frames: deque[np.ndarray]
@@ -115,13 +119,13 @@ class _Run:
                 mean = run_task(task, **self.how, see=frames.append)
                 judgement = self.judgement(task, mean)  # a few hundred numbers cannot overfit to the noise
             return task, mean, judgement and replace(judgement, transform=share)
-        better, gain = adapted(task, mean, watch)
+        better, gain, error = adapted(task, mean, watch, level_error=self.level_error or task.noise.level_error)
         if gain:
             frames.clear()
             task = self.task(better)
             mean = run_task(task, **self.how, see=frames.append)
         # Judging weights that were fitted to this very noise would be too optimistic; the gain was held out of the fit.
-        return task, mean, judgement and judgement.better_by(gain)
+        return task, mean, judgement and judgement.better_by(gain, error)
 
     def blended(self, task: "Task", mean: np.ndarray) -> np.ndarray:
         """Return the posterior mean moved towards a sample of the posterior, as far as `blend` says."""
@@ -168,6 +172,8 @@ def denoised(
 
     run = _Run(found, model, options, watch, judging)
     task = run.task(model)
+    if not task.changes:  # none of the brightness is wanted, and there are no colours
+        return Outcome(with_depth(noisy, options.depth, white), found, None)
     refuse_for(options.extras, options.blend, options.adapt, task)
     frames: deque[np.ndarray] = deque(maxlen=None if options.extras.steps else 0)
     mean = run_task(task, **run.how, see=frames.append)
@@ -177,6 +183,8 @@ def denoised(
     pixels = mean
     if options.blend:
         pixels, judgement = run.blended(task, mean), None
+    if judgement is not None and weights is not None and weights.min() < 1:
+        judgement = replace(judgement, doubts=(*judgement.doubts, "the mask keeps noise in a part of the picture"))
     return Outcome(finished(pixels), found, judgement, task, mean, (task.pixels, *frames), finished)
 
 

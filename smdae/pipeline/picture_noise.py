@@ -95,12 +95,13 @@ def without_noise() -> NoiseFacts:
 
 def is_noise_estimated(model: Any, options: Options) -> bool:
     """Return whether the noise is estimated from the picture, rather than given by the user or by the model."""
-    return options.levels is None and isinstance(options.noise, str) and model.level is None and options.strength > 0
+    is_asked = options.levels is None and isinstance(options.noise, str) and not options.takes_nothing_out
+    return is_asked and model.level is None
 
 
 def is_noise_shared(model: Any, options: Options) -> bool:
     """Return whether pages share an estimate of their noise: all of it, or only its kind if a level is given."""
-    is_open = isinstance(options.noise, str) and model.level is None and options.strength > 0
+    is_open = isinstance(options.noise, str) and not options.takes_nothing_out and model.level is None
     return is_open and (options.levels is None or (len(options.levels) == 1 and options.noise != "white"))
 
 

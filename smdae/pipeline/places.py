@@ -184,6 +184,7 @@ def _search(inputs: list[Path], naming: Naming, folder: Path | None) -> Search:
         marked=True,
         may_be_done=may_be_done,
         links=not naming.in_place,
+        raw=not naming.in_place,  # they are developed, and never written
     )
 
 

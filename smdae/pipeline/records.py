@@ -67,7 +67,7 @@ def _estimates(judgements: "Sequence[Judgement | None]") -> dict[str, Any]:
     values: dict[str, list[Any]] = {
         "psnr_estimated": [judged.psnr if judged and judged.is_trusted else None for judged in judgements],
         "psnr_estimated_error": [judged.error if judged and judged.is_trusted else None for judged in judgements],
-        "gain": [judged and judged.gain for judged in judgements],
+        "gain": [judged.gain if judged and judged.is_gain_known else None for judged in judgements],
         "transform": [judged and judged.transform for judged in judgements],
         "doubts": [list(judged.doubts) if judged else [] for judged in judgements],
     }

@@ -23,6 +23,7 @@ from smdae.files.formats import SUFFIXES
 from smdae.files.kinds import kind_of
 from smdae.files.marks import HOLDERS
 from smdae.files.refusals import refuse_changed, refuse_existing, refuse_making
+from smdae.pipeline.picture_names import is_raw_name
 from smdae.pipeline.places import STREAM, Job
 
 CODESTREAM = ".j2k"  # of JPEG 2000, without the boxes in which words would stand
@@ -74,7 +75,7 @@ def unmarked(jobs: list[Job], strip: bool) -> Counter[str]:
         ending = Path(name).suffix.lower()
         return (SUFFIXES.get(ending) in HOLDERS and ending != CODESTREAM) or is_named(name)
 
-    names = [job.source.name for job in jobs if job.replaced]
+    names = [job.source.name for job in jobs if job.replaced and not is_raw_name(job.source)]  # those are refused
     return Counter(kind_of(name) for name in names if strip or not holds_words(name))
 
 

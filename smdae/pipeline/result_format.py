@@ -76,7 +76,10 @@ def wanted_kind(job: Job, format: str, ending: str | None) -> str:
     named = f"cannot write '{job.target}': "
     if other := special_format(job.target):
         raise OutputError(f"{named}{format} does not become {other}", f"name it {FORMATS[format].suffixes[0]}")
-    raise OutputError(f"{named}unknown extension", f"known are {', '.join(SUFFIXES)}")
+    known = f"known are {', '.join(SUFFIXES)}"
+    if not suffix:
+        raise OutputError(f"{named}it has no extension", f"{job.target}/ would be a folder; {known}")
+    raise OutputError(f"{named}unknown extension", known)
 
 
 def warn_of_look(job: Job, picture: Picture, kind: str, options: Options) -> None:

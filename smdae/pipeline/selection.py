@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from smdae.errors import InputError, UsageError
+from smdae.files.folders import Place, places
 from smdae.files.kinds import CLOSED, CLOSED_ONES, counted, is_overlooked, kind_of, refuse_closed
-from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_more, is_picture, missing_reader, results_among
+from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_more, is_picture, is_raw_name, missing_reader, results_among
 
 RESULT, LINK = "result of an earlier run", "symbolic link"  # kinds of files that are left out, besides endings
 PLURALS = {RESULT: "results of an earlier run", LINK: "symbolic links", CLOSED: CLOSED_ONES}
@@ -35,6 +36,8 @@ class Search:
         marked: Whether results are also recognised by their metadata.
         more: Whether camera raw files, FITS, Y4M and OME-Zarr are pictures too, if they can be read.
         may_be_done: Whether a folder that holds nothing but results is no error: there is nothing left to do in it.
+        links: Whether links to files are pictures, and links to folders are followed.
+        raw: Whether camera raw files are among those of `more`.
     """
 
     recursive: bool = False
@@ -44,9 +47,12 @@ class Search:
     marked: bool = False
     may_be_done: bool = False
     links: bool = True
+    raw: bool = True
 
     def takes(self, name: str) -> bool:
         """Return whether a file of that name is a picture that can be read here."""
+        if not self.raw and is_raw_name(name):
+            return False
         return (is_picture(name) or (self.more and is_more(name))) and missing_reader(name) is None
 
 
@@ -187,6 +193,8 @@ def _in_folder(folder: Path, search: Search) -> Selection:
     closed: list[OSError] = []
     for place, names in _places(folder, search, closed):
         results = results_among(names, search.suffixes)
+        if search.recursive and not search.links:
+            left_out[LINK] += sum((place.path / name).is_symlink() for name in place.folders)
         for name in names:
             if is_overlooked(name):
                 continue
@@ -194,7 +202,7 @@ def _in_folder(folder: Path, search: Search) -> Selection:
                 left_out[RESULT] += 1
             elif not search.takes(name):
                 left_out[kind_of(name)] += 1
-            elif not _is_stream(file := place / name):
+            elif not _is_stream(file := place.path / name):
                 if not search.links and file.is_symlink():
                     left_out[LINK] += 1
                 elif search.marked and _is_marked(file):
@@ -207,18 +215,17 @@ def _in_folder(folder: Path, search: Search) -> Selection:
     return Selection(pictures, left_out, deeper)
 
 
-def _places(folder: Path, search: Search, closed: list[OSError]) -> Iterator[tuple[Path, list[str]]]:
+def _places(folder: Path, search: Search, closed: list[OSError]) -> Iterator[tuple[Place, list[str]]]:
     """Yield each folder that is searched, with the sorted names of its files and of volumes, which are folders.
 
     Errors of those that cannot be read are added to `closed`.
     """
-    into = "" if search.into is None else os.path.realpath(search.into)
-    for place, folders, names in os.walk(folder, onerror=closed.append):
-        # Files in the folder of the results, of this run or an earlier one, are not inputs.
-        folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(place, name)) != into)
-        volumes = [name for name in folders if Path(name).suffix.lower() == VOLUME]
-        folders[:] = [name for name in folders if name not in volumes]
-        yield Path(place), sorted((*names, *volumes))
+    # Files in the folder of the results, of this run or an earlier one, are not inputs.
+    into = None if search.into is None else os.path.realpath(search.into)
+    for place in places(folder, closed.append, search.links, into):
+        volumes = [name for name in place.folders if Path(name).suffix.lower() == VOLUME]
+        place.folders[:] = [name for name in place.folders if name not in volumes]
+        yield place, sorted((*place.names, *volumes))
         if not search.recursive:
             break
 
@@ -226,7 +233,7 @@ def _places(folder: Path, search: Search, closed: list[OSError]) -> Iterator[tup
 def _deeper(folder: Path, search: Search) -> int:
     """Return how many pictures the folders below hold, at least; the count stops after MAX_COUNTED files."""
     count = counted = 0
-    below = _places(folder, Search(True, search.into), [])
+    below = _places(folder, Search(True, search.into, links=search.links, raw=search.raw), [])
     next(below, None)
     for _, names in below:
         results = results_among(names, search.suffixes)
@@ -255,6 +262,8 @@ def _none_in(folder: Path, found: Selection, search: Search) -> InputError:
 
     def advice_on(kind: str) -> str | None:
         name = f"x.{kind}"
+        if not search.raw and is_raw_name(name):
+            return "camera raw files are never replaced: name a folder with -o"
         absent = missing_reader(name) if search.more or is_picture(name) else None
         return advice_for(f".{kind}") if absent is None else f"{kind} takes an extra: {absent}"
 

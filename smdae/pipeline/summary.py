@@ -143,10 +143,14 @@ def _remarks(pages: "Sequence[NoiseFacts]") -> list[str]:
 def _gains(judged: "Sequence[Judgement]") -> list[str]:
     """Return lines about what adapting the model gained; an empty list if nothing was adapted."""
     said = []
-    gains = [judgement.gain for judgement in judged if judgement.gain is not None]
-    if gains:
-        best = max(gains)
-        said.append(f"adapted: +{best:.2f} dB, estimated" if best else "adapting gains nothing here")
+    tried = [judgement for judgement in judged if judgement.gain is not None]
+    known = [judgement.gain for judgement in tried if judgement.is_gain_known and judgement.gain]
+    if known:
+        said.append(f"adapted: +{max(known):.2f} dB, estimated")
+    elif any(judgement.gain for judgement in tried):
+        said.append("adapted: better, but by how much cannot be estimated")
+    elif tried:
+        said.append("adapting gains nothing here")
     shares = [judgement.transform for judgement in judged if judgement.transform is not None]
     if shares:
         best = 100 * max(shares)

@@ -189,6 +189,21 @@ def test_results_of_an_earlier_run_are_no_inputs_wherever_the_new_ones_go(here, 
     assert Path("again.png").exists()
 
 
+def test_links_to_folders_are_followed_and_hidden_folders_left_alone(here, capsys):
+    (here / "links").mkdir()
+    for name in ("trip", "again"):
+        (here / "links" / name).symlink_to("../in")
+    (here / "links" / "round").symlink_to(".")
+    (here / "in" / ".thumbnails").mkdir()
+    (here / "in" / ".thumbnails" / "a.png").write_bytes(encoded(gray()))
+    assert denoise("links", "-o", "out") == 3
+    assert "hint: -r searches the folders in it too" in capsys.readouterr().err
+    assert denoise("links", "-r", "-o", "links/out") == 0
+    assert names("links/out") == {"again/a.png", "again/b.tif", "again/deep/a.png", "again/deep/er/c.png"}
+    assert denoise("links", "-r", "-o", "links/out", "--skip-existing") == 0  # the results there are no inputs
+    assert names("links/out") == {"again/a.png", "again/b.tif", "again/deep/a.png", "again/deep/er/c.png"}
+
+
 def test_several_inputs_or_r_make_a_folder_of_the_output(here):
     assert denoise("in/a.png", "in/b.tif", "-o", "two") == 0
     assert names("two") == {"a.png", "b.tif"}
@@ -266,6 +281,21 @@ def test_what_fails_stops_nothing_else_and_is_counted(here, jobs, capsys):
     assert first.startswith("  cannot read 'in/aa.png': ")
     assert second.startswith("  cannot write 'out/b.tif': ")
     assert hint == "hint: --skip-existing leaves results that are there, -y replaces them"
+
+
+def test_what_to_do_about_many_failures_of_a_kind_is_said_once(here, capsys):
+    assert denoise("in", "-r", "-o", "out") == 0
+    (here / "in" / "text.png").write_text("text")
+    (here / "in" / "words.png").write_text("words")
+    capsys.readouterr()
+    assert denoise("in", "-r", "-o", "out") == 9
+    err = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("smdae: error: cannot write") for line in err) == 4
+    assert [line[:20] for line in err if line.startswith("hint: ")] == [
+        "hint: -y replaces it",
+        "hint: smdae reads PN",
+        "hint: --skip-existin",
+    ]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

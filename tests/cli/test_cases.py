@@ -256,7 +256,7 @@ def test_a_picture_that_vanishes_while_others_are_read_is_left_out_and_said(here
     monkeypatch.setattr(corpus, "images_in", vanishing)
     assert main([*FIT]) == 0
     err = capsys.readouterr().err
-    assert "1 files skipped" in err
+    assert "1 file skipped" in err
     assert "no such file" in err
 
 

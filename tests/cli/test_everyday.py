@@ -259,11 +259,20 @@ def test_an_address_is_no_file_and_a_missing_folder_is_told_how_to_get(here, cap
     Path("in", "holiday.png").write_bytes(b"")
     assert denoise("in/hoilday.png") == 3
     assert capsys.readouterr().err.splitlines()[-1] == "hint: did you mean 'in/holiday.png'?"
+    Path("in", "link.png").symlink_to("nowhere.png")
+    assert denoise("in/link.png") == 3
+    assert capsys.readouterr().err.splitlines() == [
+        "smdae: error: cannot read 'in/link.png': it is a symbolic link to a file that is not there"
+    ]
     assert denoise("in/a.png", "-o", "none/a.png") == 4
     assert capsys.readouterr().err.splitlines() == [
         "smdae: error: cannot write 'none/a.png': there is no folder 'none'",
         "hint: make it first, or give -o none/, which makes it",
     ]
+    assert denoise("in/a.png", "-o", "none") == 4
+    said = capsys.readouterr().err
+    assert "cannot write 'none': it has no extension" in said
+    assert "hint: none/ would be a folder; known are .png, " in said
 
 
 def test_what_a_list_names_and_is_not_there_is_told_in_a_line_each(capsys):

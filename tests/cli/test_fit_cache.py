@@ -113,4 +113,4 @@ def test_files_that_cannot_be_used_are_told_of_each_time(here, capsys):
     (here / "photos" / "bad.png").write_bytes(encoded(gray())[:99])
     for name in "ab":
         assert fit("photos", "-o", f"{name}.safetensors", "--cache", "cache") == 0
-        assert "1 files skipped: 1 PNG; the first: cannot read 'photos/bad.png'" in capsys.readouterr().err
+        assert "1 file skipped: 1 PNG: cannot read 'photos/bad.png'" in capsys.readouterr().err

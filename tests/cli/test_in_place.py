@@ -237,6 +237,9 @@ def test_links_in_a_folder_are_left_alone(here, capsys):
     before = (here / "a.png").read_bytes()
     assert main(["denoise", "in", "--in-place", "-s", "20"]) == 0
     assert "3 skipped: 3 symbolic links\n" in capsys.readouterr().err
+    (here / "in" / "folder").symlink_to(here)
+    assert main(["denoise", "in", "-r", "--in-place", "-s", "20"]) == 0
+    assert "5 skipped: 4 symbolic links, 1 result of an earlier run\n" in capsys.readouterr().err
     assert (here / "a.png").read_bytes() == before
     assert main(["denoise", "in/out.png", "--in-place", "-s", "20"]) == 0  # it is named
     assert (here / "a.png").read_bytes() != before

@@ -259,6 +259,33 @@ def test_colour_alone_leaves_the_luma():
     assert (load("c.png") != load("c_denoised.png")).any()
 
 
+def test_none_of_the_luma_and_of_the_colour_is_as_strength_0(capsys):
+    save("c.png", noisy(15, colour()))
+    for number, shares in enumerate((["--strength", "0"], ["--luma", "0", "--chroma", "0"])):
+        assert main(["denoise", "c.png", *shares, "-o", f"{number}.png"]) == 0
+        assert "noise" not in capsys.readouterr().err  # that none was found would be wrong: it was not looked for
+        assert Path(f"{number}.png").read_bytes() == Path("c.png").read_bytes()
+
+
+def test_without_colours_none_of_the_brightness_is_nothing(capsys):
+    save("a.jpg", noisy(20), quality=90)
+    assert main(["denoise", "a.jpg", "--fast", "--luma", "0"]) == 0
+    assert Path("a_denoised.jpg").read_bytes() == Path("a.jpg").read_bytes()
+    save("a.png", noisy(20))
+    assert main(["denoise", "a.png", "--fast", "--luma", "0", "-o", "b.jpg"]) == 0
+    assert b"denoised by" not in Path("b.jpg").read_bytes()
+
+
+def test_no_quality_is_promised_where_a_mask_keeps_noise(capsys):
+    save("a.png", noisy(20, colour()))
+    for level, said in ((255, True), (0, False)):
+        save("mask.png", np.full((HEIGHT, WIDTH), level, np.uint8))
+        assert main(["denoise", "a.png", "--fast", "-s", "20", "--mask", "mask.png", "-o", f"{level}.png", "-v"]) == 0
+        text = capsys.readouterr().err
+        assert (" dB, estimated" in text) is said
+        assert ("the mask keeps noise in a part of the picture" in text) is not said
+
+
 def test_a_mask_limits_what_changes():
     save("a.png", noisy(20))
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)

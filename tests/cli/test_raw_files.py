@@ -112,6 +112,23 @@ def test_a_raw_file_is_never_replaced(here, file, capsys):
     assert os.listdir(here) == ["a.dng"]
 
 
+def test_in_a_folder_of_which_pictures_are_replaced_raw_files_are_left_out(here, file, capsys):
+    Image.fromarray(np.full((40, 48, 3), 90, np.uint8)).save("a.png")
+    assert main(["denoise", ".", "--in-place"]) == 0
+    said = capsys.readouterr().err
+    assert "1 skipped: 1 DNG" in said
+    assert "warning" not in said
+    os.remove("a.png")
+    assert main(["denoise", ".", "--in-place"]) == 3
+    assert "hint: camera raw files are never replaced: name a folder with -o" in capsys.readouterr().err
+    (here / "b.dng").write_bytes(file)
+    assert main(["denoise", "a.dng", "b.dng", "--in-place"]) == 9
+    said = capsys.readouterr().err
+    assert "raw files are developed" in said
+    assert "takes noise out twice" not in said
+    assert "-y replaces" not in said
+
+
 def test_a_missing_extra_and_a_damaged_file_leave_nothing(here, file, capfd, monkeypatch):
     (here / "cut.dng").write_bytes(file[:9000])
     assert main(["denoise", "cut.dng"]) == 3

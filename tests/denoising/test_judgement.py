@@ -209,3 +209,14 @@ def test_two_pictures_of_different_noise_in_one_have_no_figure(model):
     found, truth = judged(stored(image), model, clean=LARGE[:256, :256])
     assert found.psnr > truth + 5
     assert any("other noise" in doubt for doubt in found.doubts)
+
+
+def test_a_gain_that_is_not_known_puts_the_quality_in_doubt():
+    before = Judgement(30.0, 0.2, ())
+    better = before.better_by(1.0, 0.3)
+    assert (better.psnr, better.error, better.doubts) == (31.0, pytest.approx(0.36, abs=0.01), ())
+    assert better.is_gain_known
+    far = before.better_by(9.0, 2.0)
+    assert not far.is_gain_known
+    assert far.doubts == ("its standard error would be 2.0 dB",)
+    assert not before.is_gain_known

@@ -64,7 +64,7 @@ def test_files_and_folders_are_taken_in_the_order_given(here):
     assert [int(image[0, 0]) for image in corpus.images] == [7, int(gray()[0, 0]), int(gray(seed=1)[0, 0]), 7]
 
 
-def test_links_to_folders_are_not_followed(here):
+def test_links_are_followed_and_no_file_is_read_twice(here):
     photos(here / "in", 1)
     (here / "in" / "loop").symlink_to(here / "in")
     (here / "elsewhere").mkdir()
@@ -72,7 +72,15 @@ def test_links_to_folders_are_not_followed(here):
     (here / "in" / "out").symlink_to(here / "elsewhere")
     (here / "in" / "linked.png").symlink_to(here / "elsewhere" / "x.png")
     assert len(gather([here / "in"], P).images) == 2
-    assert len(gather([here / "in" / "out"], P).images) == 1
+    put(here / "elsewhere" / "y.png", gray())
+    assert len(gather([here / "in"], P).images) == 3
+    assert len(gather([here / "in" / "out"], P).images) == 2
+    (here / "links").mkdir()
+    (here / "links" / "one").symlink_to("../in")
+    (here / "links" / "two").symlink_to("../elsewhere")
+    assert len(gather([here / "links"], P).images) == 3
+    (here / "in" / "out").rename(here / "in" / ".out")
+    assert len(gather([here / "in"], P).images) == 2
 
 
 @pytest.mark.parametrize("name", ["[red].png", "a b.png", "ü🎈.png", "new\nline.png", b"caf\xe9.png"])

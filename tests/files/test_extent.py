@@ -3,6 +3,7 @@
 import io
 import resource
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -44,6 +45,21 @@ def test_what_its_file_does_not_warrant_is_refused_before_it_is_decoded(bare, co
     assert main([command, "a.png"]) == 7
     assert "'a.png'" in capsys.readouterr().err
     assert peak() - before < 300 * MB
+
+
+def test_damaged_exif_is_no_matter_here(tmp_path):
+    words = Image.Exif()
+    words[282] = 72.0  # the resolution, which Pillow reads as it opens a file
+    file = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(file, "JPEG", exif=words.tobytes()[:-4])
+    (tmp_path / "a.jpg").write_bytes(file.getvalue())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Image.open(tmp_path / "a.jpg").getexif()
+        assert caught
+        caught.clear()
+        assert extent.needed_for(tmp_path / "a.jpg").pixels == 600
+        assert not caught
 
 
 def empty_png(width: int, height: int, stored: int) -> bytes:

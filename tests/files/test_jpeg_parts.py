@@ -66,6 +66,7 @@ def test_every_segment_of_a_jpeg_and_its_tail_come_back():
     again = encode(picture, "JPEG")
     assert segments_of(again) == segments_of(file)
     assert again.endswith(b"\xff\xd9a film")
+    assert Image.open(BytesIO(again)).info["progressive"]
     assert np.abs(decoded(again) - picture.pixels).mean() < 2
     assert len(again) <= 1.05 * len(jpeg(Image.fromarray(picture.pixels), subsampling=0)) + len(file) - end_of(file) + (
         sum(len(payload) + 4 for _, payload in segments_of(file))

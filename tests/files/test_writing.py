@@ -12,7 +12,7 @@ import pytest
 
 from smdae.errors import OutputError
 from smdae.files import writing
-from smdae.files.refusals import refuse_existing, refuse_making
+from smdae.files.refusals import refusals, refuse_existing, refuse_making
 from smdae.files.writing import write
 
 needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -109,6 +109,14 @@ def test_links_in_a_circle_are_refused(tmp_path):
         write(tmp_path / "a", b"x", overwrite=True)
 
 
+def test_the_folder_that_is_named_as_missing_is_the_one_that_is(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "gone" / "a")
+    with pytest.raises(OutputError, match=r"there is no folder '[^']*gone'"):
+        write(tmp_path / "a", b"x", overwrite=True)
+    with pytest.raises(OutputError, match="no file can be made in"), refusals(tmp_path / "b"):
+        raise FileNotFoundError(errno.ENOENT, "")  # as of /proc
+
+
 @needs_dev_full
 def test_a_full_device_is_an_error_and_stays_a_device(tmp_path):
     for path in (Path("/dev/full"), tmp_path / "link"):
@@ -163,7 +171,7 @@ def test_a_folder_without_permission_is_refused(tmp_path):
 import os, sys
 from pathlib import Path
 from smdae.errors import OutputError
-from smdae.files.refusals import refuse_existing, refuse_making
+from smdae.files.refusals import refusals, refuse_existing, refuse_making
 from smdae.files.writing import write
 os.setuid(65534)
 for check in (lambda path: write(path, b"x"), lambda path: refuse_existing(path, overwrite=False)):

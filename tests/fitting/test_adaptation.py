@@ -64,9 +64,33 @@ def test_a_gain_is_beyond_two_standard_errors():
     before = torch.full(judged.shape, 0.02)
     off = torch.zeros_like(before)
     off[:, :, :32, :32], off[:, :, 32:, :32] = -0.004, 0.004  # as much gained as lost
-    assert _gain(before, before + off, judged, torch.tensor([0.1])) == 0
+    assert _gain(before, before + off, judged, torch.tensor([0.1])) == (0, 0)
     after = before - 0.005
-    assert _gain(before, after, judged, torch.tensor([0.1])) == pytest.approx(10 * np.log10(2), rel=1e-3)
+    assert _gain(before, after, judged, torch.tensor([0.1]))[0] == pytest.approx(10 * np.log10(2), rel=1e-3)
+
+
+def test_the_error_of_a_gain_is_that_of_estimates_of_noise_drawn_again():
+    """Of Stein's estimate with a known error: before is sigma^2 + 0.02 - noise, after is less by 0.005."""
+    sigma, judged = 0.3, torch.ones(1, 1, 320, 320, dtype=torch.bool)
+    generator, found = Generator().manual_seed(0), []
+    for _ in range(60):
+        e = sigma * torch.randn(judged.shape, generator=generator)
+        before = e.square() + 0.02
+        found.append(_gain(before, before - 0.005, judged, torch.tensor([sigma])))
+    gains, errors = np.array(found).T
+    assert gains.mean() == pytest.approx(10 * np.log10(0.02 / 0.015), rel=0.05)
+    assert np.median(errors) == pytest.approx(gains.std(), rel=0.4)
+
+
+def test_the_gain_of_an_error_near_0_is_not_known():
+    judged = torch.ones(1, 1, 320, 320, dtype=torch.bool)
+    noise = 0.3 * torch.randn(judged.shape, generator=Generator().manual_seed(0))
+    before = noise.square() + 0.005
+    gain, error = _gain(before, before - 0.0045, judged, torch.tensor([0.3]))
+    assert gain > 5
+    assert error > 1
+    _, more = _gain(before, before - 0.002, judged, torch.tensor([0.3]), level_error=0.02)
+    assert more > _gain(before, before - 0.002, judged, torch.tensor([0.3]))[1] > 0
 
 
 def test_only_networks_can_be_adapted():
@@ -84,7 +108,7 @@ def test_a_stored_picture_in_colour_is_adapted_to():
     for name in ("natural-gray-small", "natural-color-small"):
         task = Task.of(image, load(name), 25)
         seen = []
-        model, gain = adapted(
+        model, gain, _ = adapted(
             task, denoise(image, task.loaded, 25), lambda *told, seen=seen: seen.append(told), steps=10
         )
         assert seen == [(step, 10) for step in range(1, 11)]

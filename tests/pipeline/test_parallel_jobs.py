@@ -1,7 +1,9 @@
 """How many pictures are worked on at once, and what happens to the cores meanwhile."""
 
 import struct
+import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -92,3 +94,19 @@ def test_cores_are_shared_out_and_given_back(bare, four_cores):
     batch.Batch(jobs, work, lambda record: None, parallel=2).run()
     assert seen == [2] * 6
     assert torch.get_num_threads() == 4
+
+
+def test_what_libraries_warn_of_in_threads_is_not_shown():
+    """A thread that no longer ignores warnings would show those of the others."""
+
+    def work(job):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+        warnings.warn("damaged EXIF", UserWarning, stacklevel=1)
+        return {}
+
+    jobs = [Job(Path(f"{k}.png"), Path(f"{k}.out.png")) for k in range(4)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        batch.Batch(jobs, work, lambda record: None, parallel=2).run()
+    assert not caught
