@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from smdae.noise import Noise
 
 MAX_LOOKED_AT = 2048  # pixels a side, where the level of the noise is not that which is taken out
+FEW_COUNTS = 4  # photons a pixel: below, rounding to whole ones adds as much error as the network leaves
 MIN_LEVEL = 1e-12  # the least given sigma, white being 1: squares of smaller ones underflow in float32
 
 
@@ -62,7 +63,9 @@ class PictureNoise:
         original, banded = self.prepared.original, self.prepared.is_banded
         lost = 0 if original.dtype.kind == "u" else int((~np.isfinite(np.atleast_3d(original))).any(2).sum())
         words = self.estimate, self.described, self.levels, self.sigma
-        return NoiseFacts(*words, lost, self.repaired, banded, self.seen)
+        is_shot = original.dtype.kind == "u" and self.noise.kind == "shot"
+        is_rounded = is_shot and float(original.mean()) < FEW_COUNTS
+        return NoiseFacts(*words, lost, self.repaired, banded, self.seen, is_rounded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,7 @@ class NoiseFacts:
         lost: The number of pixels that are NaN or infinite.
         repaired: The number of pixels that were outliers, and were repaired.
         is_banded: Whether rows or columns had offsets, which were subtracted.
+        is_rounded: Whether it counts so few photons in whole numbers that rounding the result costs much of it.
     """
 
     estimate: "Estimate"
@@ -83,6 +87,7 @@ class NoiseFacts:
     repaired: int = 0
     is_banded: bool = False
     seen: float | None = None
+    is_rounded: bool = False
 
 
 def without_noise() -> NoiseFacts:

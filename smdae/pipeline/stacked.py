@@ -152,7 +152,8 @@ def denoise_stack(
         say_remarks([words for words in pages.remarks if words == BITS_STAY or not is_copy], job, options)
     several = len(pages.groups) > 1
     channels = {called_key(pages, key) + ": " if several else "": noise for key, noise in sorted(run.noise.items())}
-    summarise(channels, run.judgements, model, job, options, "page" if len(pages) > 1 else "channel")
+    piece = "page" if len(pages) > 1 else "channel"
+    summarise(channels, run.judgements, model, job, options, piece, may_be_floats=True)
     return run.record()
 
 
