@@ -21,7 +21,7 @@ from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared, refuse_unit
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import beside, origin_of, put_result
-from smdae.pipeline.reading import called, converted, refuse_misnamed
+from smdae.pipeline.reading import called, converted, refuse_misnamed, warn_of_channels
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
 from smdae.pipeline.replacing import refuse_place
 from smdae.pipeline.result_format import kind_of, refuse_one_picture
@@ -134,6 +134,7 @@ def denoise_stack(
         refuse_one_picture(job, options, "TIFF", _held(pages))
         kind_of(job, first, options)
         refuse_unit(first, options, name)
+        warn_of_channels(len(pages), first, job, options)
         model = model_for(first)
         del first
         count = len({key.channel for key in pages.groups})
