@@ -221,8 +221,14 @@ def _described(
 
 
 def refuse_unit(picture: Picture, options: Options, name: str) -> None:
-    """Raise UsageError where a level and no white are given for a float picture with values far beyond 1."""
-    if picture.pixels.dtype.kind != "f" or picture.stored or not options.levels or options.white is not None:
+    """Raise UsageError where a level and no white are given, and the values of a picture are in another unit.
+
+    Those of floats are far beyond 1, and nearly all of those of integers lie closer together than the level.
+    """
+    if not options.levels or options.white is not None:
+        return
+    if picture.pixels.dtype.kind != "f" or picture.stored:
+        _refuse_above(picture, max(options.levels), options, name)
         return
     finite = picture.pixels[np.isfinite(picture.pixels)]
     largest = float(np.abs(finite).max()) if finite.size else 0.0
@@ -231,4 +237,19 @@ def refuse_unit(picture: Picture, options: Options, name: str) -> None:
         raise UsageError(
             f"the values of '{name}' reach {largest:.4g}, and --sigma is given for white 1",
             f"did you mean --white {white:g}? or leave --sigma out",
+        )
+
+
+def _refuse_above(picture: Picture, sigma: float, options: Options, name: str) -> None:
+    """Raise UsageError where sigma, of 255, is more than the range of nearly all values of a picture of integers."""
+    from smdae.estimation.scale import scale_of, scale_of_integers
+
+    if options.black is not None:
+        return
+    scale = scale_of_integers(picture.pixels, picture.stored) if picture.stored else scale_of(picture.pixels)
+    level = sigma * picture.white / 255
+    if not scale.standard and level > scale.span:
+        raise UsageError(
+            f"--sigma {sigma:g} is {level:.4g} in '{name}', whose values are {scale.black:.4g} to {scale.white:.4g}",
+            f"did you mean --sigma {sigma * 255 / picture.white:.3g}? --sigma 255 is {picture.white:g} here",
         )
