@@ -1,7 +1,7 @@
 """What callers pass as an image: an array of one picture or of many, in any order of axes, or a file.
 
 Arrays are (H, W), (H, W, C), (N, H, W) or (N, H, W, C). The last of three axes is that of channels if its length is 1
-to 4. `axes` says otherwise, by a letter for each axis:
+to 4; of 5 to 16 that look like channels it must be told. `axes` says otherwise, by a letter for each axis:
 
     H or Y    rows                  C or S       channels
     W or X    columns               N, T or Z    pages, of which there may be several axes
@@ -19,6 +19,7 @@ import numpy as np
 
 from smdae.denoising.arrays import array_of, is_image
 from smdae.errors import UsageError
+from smdae.files.npy_stack import looks_like_channels
 from smdae.files.picture import STANDS_FOR, as_integers
 
 KINDS = {"H": "rows", "Y": "rows", "W": "columns", "X": "columns", "C": "channels", "S": "channels"}
@@ -115,6 +116,12 @@ def _usual(array: np.ndarray) -> str:
     if 0 in array.shape or array.ndim not in (2, 3, 4):
         raise UsageError(f"an image has shape (H, W), (H, W, C), (N, H, W) or (N, H, W, C), not {array.shape}")
     if array.ndim == 3:
+        if array.shape[2] > MAX_CHANNELS and looks_like_channels(*array.shape):
+            count, height, width = array.shape
+            raise UsageError(
+                f"an array of shape {array.shape} is {count} pages of {width} x {height} or has {width} channels",
+                "say which: axes='NHW' for pages, axes='HWC' for channels",
+            )
         return "HWC" if array.shape[2] <= MAX_CHANNELS else "NHW"
     if array.ndim == 4 and array.shape[3] > MAX_CHANNELS:
         raise UsageError(

@@ -16,7 +16,8 @@ LOW_QUANTILE, HIGH_QUANTILE = 0.001, 0.999  # of the values, that become 0 and 1
 MAX_SAMPLE = 1 << 20  # values of which quantiles are taken
 MAX_ROUNDING = 1e-3  # gray levels by which single precision may be off the 8 bits that floats hold
 PROBE = 4096  # values that are tested for that before all are
-MIN_OF_FULL_RANGE = 0.5  # of 65535: a 16-bit picture with a larger value uses the full range
+MIN_OF_FULL_RANGE = 0.5  # of 65535: a 16-bit picture with a larger value may use the full range
+MIN_SPAN_OF_FULL_RANGE = 1 / 16  # of 65535, from the low to the high quantile: with less, it does not
 # Floats have white 1 if all of them lie between the first two, noise included, and the largest reaches the third.
 MIN_OF_UNIT, MAX_OF_UNIT, MIN_BRIGHTEST_OF_UNIT = -0.5, 1.5, 0.2
 
@@ -76,9 +77,9 @@ UNIT = Scale(clip=(0.0, 1.0))
 def scale_of(pixels: np.ndarray, white: float | None = None, black: float | None = None, keep: bool = False) -> Scale:
     """Return the scale of a picture: which values are black and white, and the range that they were clipped to, if any.
 
-    If neither is given, they are the ends of the type for uint8, for uint16 that fills more than half of its range, and
-    for floats that look like 0 to 1. Else nearly all values lie between them. Nothing is checked: white must be above
-    black.
+    If neither is given, they are the ends of the type for uint8, for uint16 that reaches more than half of its range
+    and does not lie within a sixteenth of it but for a few values, and for floats that look like 0 to 1. Else nearly
+    all values lie between them. Nothing is checked: white must be above black.
 
     Args:
         pixels: uint8, uint16 or float, of any shape; NaN and infinity do not count.
@@ -100,7 +101,7 @@ def scale_of(pixels: np.ndarray, white: float | None = None, black: float | None
     if not some.size:
         return Scale(0.0, usual_white)
     if is_integer:
-        if pixels.max() > MIN_OF_FULL_RANGE * usual_white:
+        if pixels.max() > MIN_OF_FULL_RANGE * usual_white and not _is_narrow(some, usual_white):
             return Scale(0.0, usual_white, (0.0, usual_white))
     elif keep or (some.min() >= MIN_OF_UNIT and MIN_BRIGHTEST_OF_UNIT <= some.max() <= MAX_OF_UNIT):
         return Scale(0.0, 1.0, (0.0, 1.0) if _is_clipped_at_1(pixels) else None)
@@ -154,6 +155,15 @@ def _between(some: np.ndarray, clip: tuple[float, float] | None, white: float) -
     if high <= low:
         return Scale(0.0, white)
     return Scale(low, high, clip, standard=False)
+
+
+def _is_narrow(some: np.ndarray, white: float) -> bool:
+    """Return whether integers lie close together in their range but for a few: on an offset, or below saturated stars.
+
+    What is stored as 8 bits in 16 is not: its levels are those of a picture of 8 bits.
+    """
+    low, high = np.quantile(some, (LOW_QUANTILE, HIGH_QUANTILE))
+    return bool(low < high < low + MIN_SPAN_OF_FULL_RANGE * white) and not _are_bytes(some, white)
 
 
 def _is_clipped_at_1(pixels: np.ndarray) -> bool:

@@ -147,7 +147,7 @@ def _single(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
     with beside([*extra, *profile], options.overwrite_beside, origin and replace(origin, is_target=False)):
         put_bytes(job, whole, options.overwrite, origin, options.stdout)
     facts = [found.facts()]
-    summarise({"": facts}, [outcome.judgement], model, job, options)
+    summarise({"": facts}, [outcome.judgement], model, job, options, may_be_floats=True)
     record = record_of(job, model, facts, precisions(outcome, model), [outcome.judgement])
     if extra:
         record["beside"] = [str(path) for path, _ in extra]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from smdae.noise import Noise
 
 MAX_LOOKED_AT = 2048  # pixels a side, where the level of the noise is not that which is taken out
+FEW_COUNTS = 4  # photons a pixel: below, rounding to whole ones adds as much error as the network leaves
 MIN_LEVEL = 1e-12  # the least given sigma, white being 1: squares of smaller ones underflow in float32
 
 
@@ -62,7 +63,9 @@ class PictureNoise:
         original, banded = self.prepared.original, self.prepared.is_banded
         lost = 0 if original.dtype.kind == "u" else int((~np.isfinite(np.atleast_3d(original))).any(2).sum())
         words = self.estimate, self.described, self.levels, self.sigma
-        return NoiseFacts(*words, lost, self.repaired, banded, self.seen)
+        is_shot = original.dtype.kind == "u" and self.noise.kind == "shot"
+        is_rounded = is_shot and float(original.mean()) < FEW_COUNTS
+        return NoiseFacts(*words, lost, self.repaired, banded, self.seen, is_rounded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,7 @@ class NoiseFacts:
         lost: The number of pixels that are NaN or infinite.
         repaired: The number of pixels that were outliers, and were repaired.
         is_banded: Whether rows or columns had offsets, which were subtracted.
+        is_rounded: Whether it counts so few photons in whole numbers that rounding the result costs much of it.
     """
 
     estimate: "Estimate"
@@ -83,6 +87,7 @@ class NoiseFacts:
     repaired: int = 0
     is_banded: bool = False
     seen: float | None = None
+    is_rounded: bool = False
 
 
 def without_noise() -> NoiseFacts:
@@ -217,8 +222,14 @@ def _described(
 
 
 def refuse_unit(picture: Picture, options: Options, name: str) -> None:
-    """Raise UsageError where a level and no white are given for a float picture with values far beyond 1."""
-    if picture.pixels.dtype.kind != "f" or picture.stored or not options.levels or options.white is not None:
+    """Raise UsageError where a level and no white are given, and the values of a picture are in another unit.
+
+    Those of floats are far beyond 1, and nearly all of those of integers lie closer together than the level.
+    """
+    if not options.levels or options.white is not None:
+        return
+    if picture.pixels.dtype.kind != "f" or picture.stored:
+        _refuse_above(picture, max(options.levels), options, name)
         return
     finite = picture.pixels[np.isfinite(picture.pixels)]
     largest = float(np.abs(finite).max()) if finite.size else 0.0
@@ -227,4 +238,19 @@ def refuse_unit(picture: Picture, options: Options, name: str) -> None:
         raise UsageError(
             f"the values of '{name}' reach {largest:.4g}, and --sigma is given for white 1",
             f"did you mean --white {white:g}? or leave --sigma out",
+        )
+
+
+def _refuse_above(picture: Picture, sigma: float, options: Options, name: str) -> None:
+    """Raise UsageError where sigma, of 255, is more than the range of nearly all values of a picture of integers."""
+    from smdae.estimation.scale import scale_of, scale_of_integers
+
+    if options.black is not None:
+        return
+    scale = scale_of_integers(picture.pixels, picture.stored) if picture.stored else scale_of(picture.pixels)
+    level = sigma * picture.white / 255
+    if not scale.standard and level > scale.span:
+        raise UsageError(
+            f"--sigma {sigma:g} is {level:.4g} in '{name}', whose values are {scale.black:.4g} to {scale.white:.4g}",
+            f"did you mean --sigma {sigma * 255 / picture.white:.3g}? --sigma 255 is {picture.white:g} here",
         )

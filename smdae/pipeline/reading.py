@@ -20,6 +20,18 @@ def called(job: Job) -> str:
     return "stdin" if job.source == STREAM else str(job.source)
 
 
+def warn_of_channels(count: int, page: "Picture", job: Job, options: Options) -> None:
+    """Warn if the pages of a stack look like one picture whose channels come last; `page` is the first of `count`."""
+    from smdae.files.npy_stack import looks_like_channels
+
+    height, width = page.pixels.shape[:2]
+    if looks_like_channels(count, height, width):
+        name = f"'{job.source}': " if options.many else ""
+        options.messages.warn(
+            f"{name}{count} pages of {width} x {height} look like {width} channels stored last: if so, store them first"
+        )
+
+
 def piped(begun: bytes = b"") -> bytes:
     """Return all of stdin, with the bytes `begun` that were read before in front.
 

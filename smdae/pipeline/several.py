@@ -14,7 +14,7 @@ from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared
 from smdae.pipeline.places import Job
 from smdae.pipeline.placing import origin_of, put_bytes
-from smdae.pipeline.reading import called, refuse_misnamed
+from smdae.pipeline.reading import called, refuse_misnamed, warn_of_channels
 from smdae.pipeline.records import precisions, record_of, words_of
 from smdae.pipeline.result_format import kind_of, refuse_one_picture
 from smdae.pipeline.shared_noise import with_shared_noise
@@ -39,6 +39,8 @@ def denoise_parts(
     model = model_for(first)
     if options.depth is not None and options.depth != first.pixels.dtype:
         raise OutputError(f"{parts.container.called} keeps its bit depth", "leave --bit-depth out")
+    if parts.container.format == "NPY":
+        warn_of_channels(len(parts), first, job, options)
     share = parts.container.alike and is_noise_shared(model, options)
     shared = with_shared_noise(parts, model, options, called(job)) if share else options
     found: list[NoiseFacts] = []

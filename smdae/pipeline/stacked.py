@@ -21,7 +21,7 @@ from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared, refuse_unit
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import beside, origin_of, put_result
-from smdae.pipeline.reading import called, converted, refuse_misnamed
+from smdae.pipeline.reading import called, converted, refuse_misnamed, warn_of_channels
 from smdae.pipeline.records import precisions, record_of, words_of
 from smdae.pipeline.replacing import refuse_place
 from smdae.pipeline.result_format import kind_of, refuse_one_picture
@@ -130,6 +130,7 @@ def denoise_stack(
         refuse_one_picture(job, options, "TIFF", _held(pages))
         kind_of(job, first, options)
         refuse_unit(first, options, name)
+        warn_of_channels(len(pages), first, job, options)
         model = model_for(first)
         del first
         count = len({key.channel for key in pages.groups})
@@ -148,7 +149,8 @@ def denoise_stack(
         say_remarks([words for words in pages.remarks if words == BITS_STAY or not is_copy], job, options)
     several = len(pages.groups) > 1
     channels = {called_key(pages, key) + ": " if several else "": noise for key, noise in sorted(run.noise.items())}
-    summarise(channels, run.judgements, model, job, options, "page" if len(pages) > 1 else "channel")
+    piece = "page" if len(pages) > 1 else "channel"
+    summarise(channels, run.judgements, model, job, options, piece, may_be_floats=True)
     return run.record()
 
 

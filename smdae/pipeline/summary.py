@@ -36,6 +36,7 @@ def summarise(
     job: Job,
     options: Options,
     piece: str = "page",
+    may_be_floats: bool = False,
 ) -> None:
     """Say how a picture was denoised: its noise, the estimated quality, and warnings.
 
@@ -46,6 +47,7 @@ def summarise(
         job: The picture; if it is one of many, its path is in front of every line.
         options: The settings, with the receiver of messages.
         piece: What a page of this file is called.
+        may_be_floats: Whether a result of this kind of file takes --bit-depth.
     """
     messages = options.messages
     source = job.source if options.many else None
@@ -80,6 +82,9 @@ def summarise(
             if level:
                 _warn_of_level(model, 255 * level, name + part, messages)
         _warn_of_seen(model, _first(pages).seen, name + part, messages)
+    is_rounded = any(page.is_rounded for pages in channels.values() for page in pages)
+    if is_rounded and may_be_floats and options.depth is None:
+        messages.warn(f"{name}rounding to whole counts loses much of so few; TIFF and --bit-depth 32f keep fractions")
     if more:
         messages.note(f"{name}{more:,} more channels (-v lists them)")
     _say_doubts(judged, name, messages, piece)

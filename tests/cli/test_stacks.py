@@ -76,7 +76,7 @@ def test_through_pipes():
 
 def test_what_is_told_of_pages_holds_none_of_their_pixels(monkeypatch):
     told = []
-    monkeypatch.setattr("smdae.pipeline.stacked.summarise", lambda channels, *rest: told.extend(channels[""]))
+    monkeypatch.setattr("smdae.pipeline.stacked.summarise", lambda channels, *_, **__: told.extend(channels[""]))
     assert clean("s.tif") == 0
     assert len(told) == PAGES
     for one in told:
@@ -253,3 +253,13 @@ def test_of_many_series_the_first_are_told_one_by_one(verbose, capsys):
     said = capsys.readouterr().err
     assert sum("channel 1: " in line and "noise" in line for line in said.splitlines()) == (14 if verbose else 12)
     assert ("smdae: 2 more channels (-v lists them)" in said) != verbose
+
+
+@pytest.mark.parametrize("name", ["last.tif", "last.npy"])
+@pytest.mark.parametrize(("shape", "is_told"), [((64, 70, 5), True), ((64, 70, 17), False), ((9, 70, 5), False)])
+def test_pages_that_look_like_channels_stored_last_are_told(capsys, name, shape, is_told):
+    noisy = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    np.save(name, noisy) if name.endswith("npy") else tifffile.imwrite(name, noisy, photometric="minisblack")
+    assert clean(name) == 0
+    told = f"{shape[0]} pages of {shape[2]} x {shape[1]} look like {shape[2]} channels stored last"
+    assert (told in capsys.readouterr().err) is is_told

@@ -317,7 +317,7 @@ def test_codecs_that_read_and_do_not_write_are_refused(here, capfd):
     ):
         changed = described | {"compressor": described["compressor"] | {name: value}}
         Path("a.zarr/0/.zarray").write_text(json.dumps(changed))
-        assert main(["denoise", "a.zarr", "-s", "5"]) == code
+        assert main(["denoise", "a.zarr", "-s", "0.5"]) == code
         assert words in capfd.readouterr().err
     assert os.listdir() == ["a.zarr"]
 
@@ -350,7 +350,7 @@ def test_the_axes_of_an_array_are_those_that_it_names_or_the_usual_ones(capsys):
         zarr.create_array(
             "a.zarr", shape=shape, chunks=shape, dtype="u2", dimension_names=names, zarr_format=3, overwrite=True
         )[...] = np.random.default_rng(0).integers(0, 999, shape)
-        assert main(["denoise", "a.zarr", "-y", "--json", "-s", "20"]) == 0
+        assert main(["denoise", "a.zarr", "-y", "--json", "-s", "0.5"]) == 0
         return json.loads(capsys.readouterr().out)["axes"]
 
     assert axes((32, 32)) == "YX"

@@ -31,6 +31,9 @@ def model(tmp_path_factory):
         ((8, 9, 1), None, 1, (8, 9, 1)),
         ((8, 9, 4), None, 1, (8, 9, 4)),
         ((8, 9, 5), None, 8, (9, 5)),
+        ((64, 70, 5), "HWC", 1, (64, 70, 5)),
+        ((64, 70, 5), "NHW", 64, (70, 5)),
+        ((64, 70, 17), None, 64, (70, 17)),
         ((8, 9, 3), "NHW", 8, (9, 3)),
         ((3, 8, 9), "CHW", 1, (8, 9, 3)),
         ((3, 8, 9), "czx".replace("c", "Y").replace("z", "X").replace("x", "C"), 1, (3, 8, 9)),
@@ -56,6 +59,7 @@ def test_axes_are_told_by_their_number_or_by_letters(shape, axes, pictures, one)
         ((2, 8, 9, 7), None, "four axes"),
         ((9,), None, "shape"),
         ((0, 9), "HW", "shape"),
+        ((64, 70, 5), None, "is 64 pages of 5 x 70 or has 5 channels"),
         ((1, 1, 1, 8, 9), None, "shape"),
     ],
 )

@@ -22,6 +22,21 @@ def test_twelve_bits_in_sixteen_fill_the_range_and_are_not_clipped_there():
     assert scale.unit_clip[1] > 10
 
 
+@pytest.mark.parametrize("offset", [100, 40000, 60000])
+def test_few_levels_of_sixteen_bits_fill_the_range_whatever_their_offset_and_few_large_values(offset):
+    counts = np.random.default_rng(0).integers(offset, offset + 3000, (200, 200)).astype(np.uint16)
+    counts[:4, :4] = np.arange(45000, 61000, 1000).reshape(4, 4)
+    scale = scale_of(counts)
+    assert (scale.black, scale.white) == pytest.approx((offset, offset + 3000), abs=20)
+    assert scale.clip == (0, 65535)
+
+
+def test_dark_pictures_of_eight_bits_in_sixteen_stay_pictures_of_eight_bits():
+    levels = np.random.default_rng(0).integers(0, 12, (200, 200)).astype(np.uint16)
+    levels[0, 0] = 250
+    assert scale_of(levels * 257) == Scale(0, 65535, (0, 65535))
+
+
 @pytest.mark.parametrize("factor", [1e-4, 50.0, 1e6])
 def test_floats_of_another_unit_fill_the_range(factor):
     y = (np.random.default_rng(0).random((100, 100)) * factor).astype(np.float32)

@@ -63,3 +63,15 @@ def test_so_is_a_picture_without_noise(told):
     short, whole = told("Urlaub 2024/IMG_0000.JPG", "none", Noise.gaussian(0.0), "what there is looks like texture")
     assert whole.endswith("no noise found: left as it is (what there is looks like texture)")
     assert short == "smdae: 'Urlaub 2024/IMG_0000.JPG': no noise found: left as it is"
+
+
+@pytest.mark.parametrize(
+    ("depth", "may_be_floats", "is_told"), [(None, True, 1), ("float32", True, 0), (None, False, 0)]
+)
+def test_counts_that_rounding_loses_are_told_where_floats_would_keep_them(depth, may_be_floats, is_told):
+    facts = NoiseFacts(Estimate(Noise.poisson_gaussian(1.0, 0.0), 0.0), "shot, sigma 0.5", is_rounded=True)
+    model = SimpleNamespace(level=None, noise_range=(0.0, 1.0))
+    options = Options(depth=depth, messages=console)
+    with console.held() as lines:
+        summarise({"": [facts]}, [None], model, Job(Path("a.tif"), Path("x")), options, may_be_floats=may_be_floats)
+    assert sum("--bit-depth 32f" in text for _, text in lines) == is_told
