@@ -76,9 +76,10 @@ def keys(entries: dict[Any, Any], known: Collection[str]) -> None:
 
 
 def shown(value: object) -> str:
-    """Return the text that stands for a value in a message: text and numbers in one line, for others their type.
+    """Return the text that stands for a value in a message, in one line.
 
-    Text is quoted and cut after 40 characters, numbers have six digits, and one of over 100 digits is only named.
+    Text is quoted, and cut after 40 characters. None, True and False stand for themselves, numbers have six significant
+    digits. An integer of over 100 digits, a list, a mapping and all else are named by their kind, such as "a list".
     """
     if isinstance(value, str):
         return repr(value[:MAX_SHOWN])

@@ -61,7 +61,7 @@ def _assembled(mosaic: Tensor, green: Tensor, others: tuple[Tensor, Tensor, Tens
 
 
 def directional(mosaic: Tensor) -> Tensor:
-    """Return the colours of mosaics, (n, 1, h, w), h, w >= 3, with green taken along edges: (n, 3, h, w)."""
+    """Return RGB, (n, 3, h, w), of RGGB mosaics, (n, 1, h, w), with green taken along edges; h and w are 3 or more."""
 
     def along(axis: int) -> tuple[Tensor, Tensor]:
         pads = (2, 2, 0, 0) if axis == 3 else (0, 0, 2, 2)

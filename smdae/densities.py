@@ -250,7 +250,10 @@ class Parzen:
         return mean[0, 0] + self._centre
 
     def score(self, x: Tensor) -> Tensor:
-        """Return grad log q_sigma(x), with shape (B, d), for x with shape (B, d); memory grows with n d, not B n."""
+        """Return grad log q_sigma(x), with shape (B, d), for x with shape (B, d).
+
+        The B x n distances to the n examples are never held at once, so B may be large.
+        """
         return (self.posterior_mean(x) - x) / self.sigma**2
 
     def log_prob(self, x: Tensor, block: int = 4096) -> Tensor:

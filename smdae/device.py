@@ -25,10 +25,12 @@ def check_name(name: str, option: str = "--device") -> None:
 
 
 def named(device: "torch.device | str") -> "torch.device":
-    """Return the torch device for a name or for a torch.device; one of another kind, such as meta, is not looked for.
+    """Return the torch device for a name or for a torch.device.
+
+    A torch.device of a kind without a name here, such as meta, is returned as it is.
 
     Raises:
-        UsageError: It is neither a torch.device nor one of the names auto, cpu, mps, cuda and cuda:N.
+        UsageError: `device` is neither a torch.device nor one of the names auto, cpu, mps, cuda and cuda:N.
         DeviceError: There is no such device here.
     """
     import torch
@@ -44,12 +46,12 @@ def named(device: "torch.device | str") -> "torch.device":
 
 
 def find(name: str, local: int | None = None) -> "torch.device":
-    """Return the device of that name; `auto` is the first accelerator, else the CPU.
+    """Return the device of a name; `auto` is CUDA if there is any, else MPS if there is any, else the CPU.
 
     Args:
         name: auto, cpu, mps, cuda or cuda:N.
-        local: The number of this process among those of this machine: `cuda`, and `auto` where there is CUDA, give it
-            the CUDA device of that number. None if it is alone.
+        local: The number of this process on this machine, from 0; None if the process is alone. Where `name` stands
+            for CUDA without a number, the process takes the CUDA device with number `local`.
 
     Raises:
         DeviceError: There is no such device here.

@@ -69,7 +69,10 @@ def _from_libc(name: str) -> Any:
 
 
 def available(device: "torch.device") -> int:
-    """Return how many bytes can still be allocated on a device: on CUDA of its own memory, else of main memory."""
+    """Return how many bytes are free on a device: on CUDA of its own memory, else of main memory, see `left`.
+
+    Blocks that torch keeps for reuse on CUDA do not count as free.
+    """
     if device.type == "cuda":
         import torch
 

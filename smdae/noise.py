@@ -77,7 +77,7 @@ class Noise:
 
     @classmethod
     def gaussian(cls, sigma: float, white: float = 1.0) -> Self:
-        """Return white noise of one level, C = sigma^2 I; raise UsageError if it is negative or not finite."""
+        """Return noise with C = sigma^2 I, `white` being the value of white; UsageError for sigma < 0 or not finite."""
         return cls((Affine(read=sigma),), white)
 
     @classmethod
@@ -211,7 +211,7 @@ class Noise:
             clean: x, with the shape of y.
 
         Raises:
-            UsageError: It does not exist, as the noise is not Gaussian or C is singular; or x has other channels.
+            UsageError: The noise is not Gaussian, C is singular, or x has another number of channels than the noise.
         """
         if later := additions(self):
             raise UsageError(f"noise with {', '.join(later)} has no score", "fit an autoencoder, or leave these out")
@@ -292,7 +292,7 @@ class Noise:
         """Return a description of the noise in one line, such as "shot, sigma 12 (8 in shadows, 17 in highlights)".
 
         Args:
-            values: Values of a picture, over which the level is averaged; None for all from zero to white equally.
+            values: Values of a picture, over which the variance is averaged; None for all from black to white equally.
             unit: Factor for the levels in the text; None for the one that makes white 255.
         """
         return described(self, values, unit)

@@ -120,7 +120,7 @@ class PatchNoise:
         return self.added(x, torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device))
 
     def covariance(self, v: Tensor, x: Tensor) -> Tensor:
-        """Return C(x) v, with the shape of v."""
+        """Return C(x) v for each of B patches, with the shape of v; v and the clean patches x have shape (B, d)."""
         sd = self.sd(x)
         return sd * self._correlated(sd * v, 1.0)
 

@@ -31,7 +31,7 @@ class ScoreModel(Protocol):
 
     @property
     def noise_range(self) -> tuple[float, float]:
-        """Return the lowest and the highest level of noise that it was made for."""
+        """Return the lowest and the highest level of noise that the model was made for, in the unit of x."""
 
     def score(self, x: Tensor, /, sigma: Any) -> Tensor:
         """Return psi(x, sigma), with the shape of x; sigma None is the one level of a model that has one."""
@@ -64,7 +64,7 @@ class HasDivergence(Protocol):
     """A model that knows its divergence in closed form."""
 
     def divergence(self, x: Tensor, sigma: Any = None) -> Tensor:
-        """Return tr(d psi/dx), with shape (B,)."""
+        """Return tr(d psi/dx), exact, with shape (B,); sigma None is the one level of a model that has one."""
 
 
 class HasJointDivergence(Protocol):

@@ -13,9 +13,12 @@ from smdae.pipeline.compared import Comparison
 
 
 def drive(comparison: Comparison, resume: bool, json_: bool) -> int:
-    """Run a comparison with a progress bar, print its page or its JSON on stdout, and return the exit code 0.
+    """Run a comparison with a progress bar, write its report, print its results on stdout, and return 0.
 
-    With `resume` only the parts that an earlier run has not finished are run.
+    Args:
+        comparison: The comparison.
+        resume: Whether to run only the fits and parts that an earlier run has not finished.
+        json_: Whether results are printed as JSON, rather than as tables in text.
 
     Raises:
         BatchError: A fit diverged; the report is written all the same.

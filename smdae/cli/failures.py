@@ -43,7 +43,10 @@ FULL = {
 
 
 def is_full(error: Exception) -> bool:
-    """Return whether an error says that nothing more can be written: no room is left, or stdout is closed."""
+    """Return whether an error is that of writing where no room is left, to too large a file or to a closed stdout.
+
+    A broken pipe is not among them.
+    """
     return isinstance(error, OSError) and error.errno in FULL
 
 

@@ -84,10 +84,12 @@ def remembered(make_context: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def locating(meta: Mapping[str, Any]) -> Iterator[None]:
-    """Let each UsageError that is raised within the context tell which variable or line of a file its option is from.
+    """Raise UsageErrors of the `with` block again, beginning with where the value of the option comes from.
+
+    That is an environment variable or a line of a file; nothing is added for options of the command line.
 
     Args:
-        meta: The `meta` of the command's context; without a command in it, errors stay as they are.
+        meta: The `meta` of click's context; if `remembered` has put no command into it, errors stay as they are.
     """
     try:
         yield

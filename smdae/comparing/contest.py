@@ -73,9 +73,9 @@ class Contest:
     ) -> "Contest":
         """Return a contest on N = `patches` patches of images, arrays of one dtype with shape (H, W), sides at least P.
 
-        M = `held_out` patches of the held-out images are those to judge by; of one small image nothing is held out, and
-        they are patches of that. Rows of numbers are patches of side 1 of one image with shape (1, n, d), each taken
-        once.
+        It is judged by M = `held_out` patches of the held-out images, or of the image itself if there is one small
+        image alone. Rows of numbers are patches of side 1 of one image with shape (1, n, d), each taken once. `white`
+        is the value of white in the images.
         """
         first, rest = (part.images for part in split(images, settings.patch_size, settings.hold_out, settings.seed))
         source = Patches.pack(first, settings.patch_size, white).to(device)
@@ -179,10 +179,10 @@ class Contest:
         )
 
     def held_out_batch(self, name: str) -> Batch:
-        """Return the held-out examples of an objective, M of them, with the same noise for all objectives.
+        """Return the M held-out examples of an objective, with the same noise for all objectives.
 
-        The Parzen density is that of the held-out patches, since `esm-parzen` differs from `dsm` by a constant only if
-        the density is that of the samples. `esm` gets new samples of its known density.
+        `esm-parzen` gets the Parzen density of the held-out patches, since it differs from `dsm` by a constant only for
+        the density of the samples themselves. `esm` gets new samples of its known density.
         """
         if name not in self._batches:
             examples, generator = self.examples(name, self.held_out), self.generator(HELD_OUT_SEED_OFFSET)

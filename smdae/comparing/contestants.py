@@ -66,11 +66,11 @@ def measured_steps(steps: int) -> list[int]:
 def fit(contest: Contest, name: str, judges: Sequence[str] = (), seed: int = 0) -> Iterator[Course]:
     """Fit the objective `name`, from the start and with the batches of the fit number `seed`, from 0.
 
-    It is judged by the objectives `judges` and by its own.
+    The fit is judged by its own objective and by the objectives `judges`.
 
     Yields:
-        The `Course` of the fit so far, a few times a second and where it is judged; the last is the whole of it. A fit
-        that diverges or degenerates ends with that as its outcome, and raises nothing.
+        The `Course` of the fit so far, a few times a second and at each step where it is judged; the last one is
+        complete. If the fit diverges or degenerates, nothing is raised: the last `Course` has that as its outcome.
     """
     settings, examples = contest.settings, contest.examples(name)
     steps = int(settings.limits[0])

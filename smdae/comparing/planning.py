@@ -59,9 +59,9 @@ def refuse_models(models: Sequence[str], examples: str) -> None:
 
 
 def with_models(plan: Plan, models: Mapping[str, Any]) -> tuple[Plan, list[LeftOut]]:
-    """Return the plan with the models of gray images, by name, and the models of colour images, which are left out.
+    """Return the plan with the models of gray images in its `files`, and a `LeftOut` for each model of colour images.
 
-    It raises ModelError if all are of colours.
+    ModelError if there are models and none is of gray images.
     """
     gray = {name: model for name, model in models.items() if model.channels == 1}
     colours = [

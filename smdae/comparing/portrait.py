@@ -41,7 +41,7 @@ def portrait(model: Any, rows: Tensor, sigma: float, white: float) -> bytes:
 
 
 def _energy(model: Any) -> Any:
-    """Return the model's energy, a function of flat rows; None if it has none."""
+    """Return the model's energy, a function of flat rows; None if the model has no energy."""
     inner = model.patch if isinstance(model, Patchwise) else model
     return inner.energy if offers(inner, HasEnergy) else None
 

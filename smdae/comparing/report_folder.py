@@ -68,7 +68,10 @@ def earlier(folder: Path) -> "Record":
 
 
 def begin(folder: Path, fresh: bool) -> None:
-    """Make the folder; for a fresh report remove the files of an earlier one alone. OutputError if it is refused."""
+    """Make the folder; if `fresh`, remove the files of an earlier report and no others.
+
+    OutputError if the system refuses it.
+    """
     from smdae.comparing.parts import PARTS
 
     try:

@@ -32,8 +32,8 @@ class Target:
         """Draw n samples, with shape (n, d), and return all or some rows of them.
 
         Raises:
-            InputError: They are not a finite tensor of that shape, or too long.
-            UsageError: Their code failed.
+            InputError: The samples are not a finite tensor of shape (n, d), or too long.
+            UsageError: The code of the density failed.
         """
         found = called(self.density.sample, f"'{self.name}.sample'", {"n": n, "generator": generator})
         drawn = self._checked("sample", found, n)
@@ -47,8 +47,8 @@ class Target:
         """Return grad log q(x), with shape (B, d).
 
         Raises:
-            InputError: It is not a finite tensor of that shape.
-            UsageError: Its code failed.
+            InputError: The score is not a finite tensor with the shape of x.
+            UsageError: The code of the density failed.
         """
         found = self._checked("score", called(self.density.score, f"'{self.name}.score'", {"x": x}), len(x))
         if found.shape != x.shape:
@@ -59,7 +59,7 @@ class Target:
         return found
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Return log q(x), with shape (B,), for a density that has `log_prob`; raise UsageError if its code failed."""
+        """Return log q(x), with shape (B,), for a density that has `log_prob`; UsageError if that function failed."""
         found: Tensor = called(self.density.log_prob, f"'{self.name}.log_prob'", {"x": x})
         return found
 
@@ -75,7 +75,7 @@ class Target:
 def load(text: str) -> Target:
     """Return the density that `text` names, module:name; modules of the working folder are found too.
 
-    It raises UsageError if there is no such thing, or it is not a density and makes none.
+    UsageError if there is no such module or name, if making the density fails, or if it has no `sample` or `score`.
     """
     density = imported(text, "--target")
     if isinstance(density, type | FunctionType):

@@ -141,7 +141,7 @@ def _fault_of_factor(c: float) -> str:
 def _of_log_prob(name: str, density: Any, x: Tensor, s: Tensor) -> float | None:
     """Return the relative distance of a score from the gradient of `log_prob`; None if there is no gradient.
 
-    It raises InputError if the distance is more than rounding.
+    InputError if the distance is more than rounding explains.
     """
     if not has(density.density, "log_prob"):
         return None

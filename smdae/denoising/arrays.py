@@ -66,7 +66,7 @@ def as_python(value: Any) -> Any:
 
 
 def is_image(value: Any) -> bool:
-    """Return whether a value is a Pillow image, of which there are none before Pillow is loaded."""
+    """Return whether a value is a Pillow image: False while Pillow has not been imported."""
     return "PIL.Image" in sys.modules and isinstance(value, sys.modules["PIL.Image"].Image)
 
 

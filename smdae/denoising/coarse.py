@@ -64,9 +64,10 @@ def of_means(noise: Noise) -> Noise:
 
 
 def of_pixels(noise: Noise, side: int) -> Noise:
-    """Return noise of coarseness `side`, 2 or 4, whose means of side x side pixels have a given noise.
+    """Return noise of coarseness `side`, 2 or 4, whose means over side x side pixels are like `noise`.
 
-    Its grain is interpolated linearly, so that of its means is a little wider than the given one.
+    The means have the level of `noise`. Their grain is a little wider, as the grain of `noise` is interpolated
+    linearly.
     """
     rho = np.pad(np.array(noise.grain), (0, 1))  # 0 beyond the table
     at = np.arange(side * (len(rho) - 1)) / side

@@ -8,11 +8,11 @@ from smdae.estimation.scale import Scale
 
 
 def as_tensor(planes: np.ndarray, scale: Scale, device: torch.device) -> Tensor:
-    """Return pixels, (n, h, w, C), as a tensor, (n, C, h, w), black being 0 and white 1.
+    """Return pixels, (n, h, w, C), as a float32 tensor, (n, C, h, w), black being 0 and white 1; not clipped.
 
     Args:
-        planes: uint8, uint16 or float; float64 and longer keep their precision, all others become float32.
-        scale: The meaning of their values.
+        planes: uint8, uint16 or floats. float64 is rounded to float32 last, so that small differences stay.
+        scale: Which values are black and white.
         device: Where the tensor is to be.
     """
     planes = planes.transpose(0, 3, 1, 2)

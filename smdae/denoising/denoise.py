@@ -58,9 +58,9 @@ def denoise(
     """Denoise an image, or the pages of a stack, which share one estimate of the noise.
 
     Args:
-        image: An array with shape (H, W), (H, W, C), (N, H, W) or (N, H, W, C), or the path of a file. Three axes are
-            (H, W, C) if the last has length 1 to 4. Integers of 8, 16 or 32 bits, whose white is the largest value of
-            their type, or floats, whose white is 1.
+        image: An array with shape (H, W), (H, W, C), (N, H, W) or (N, H, W, C), a Pillow image, or the path of a file.
+            Three axes are (H, W, C) if the last has length 1 to 4. Integers of 8, 16 or 32 bits, whose white is the
+            largest value of their type, or floats, whose white is 1. No channel of an array counts as alpha.
         model: A loaded model, the path of a model file, or the name of a bundled one; None for the bundled one that
             fits: natural-gray, or natural-color for three channels. Or an object of your own with `score(x)` or
             `score(x, sigma)`, x having shape (B, C, H, W) and white being 1.
@@ -71,9 +71,9 @@ def denoise(
             for pages.
         noise: The kind of noise, `white`, `shot` or `grain`, or a `Noise` in the image's own unit; `auto` or None to
             find it. If sigma is given too, the noise is scaled to that total level.
-        strength: How much of the noise is taken out, 0 to 1; 0 returns the image itself.
-        luma: The share of that for the brightness of a colour image, 0 to 1.
-        chroma: The share of that for its colours, 0 to 1.
+        strength: How much of the noise is taken out, 0 to 1; 0 returns the image unchanged.
+        luma: The share of `strength` for the brightness of a colour image, 0 to 1.
+        chroma: The share of `strength` for the colours of a colour image, 0 to 1.
         sampler: A name of SAMPLERS.
         steps: Number of steps, 1 to 1000; None for the sampler's default.
         step_size: Step size in the sampler's own unit; None for its default.
@@ -84,8 +84,9 @@ def denoise(
         white: The value of white; None for that of the type. Without sigma, 16-bit images and floats whose values
             clearly have another range are given the white of that range.
         black: The value of black; None for 0.
-        precision: Precision of the products in networks: float32, bfloat16 or float16. auto is float32 for floats; for
-            integers it is float16 on CUDA, and bfloat16 on CPUs that multiply it faster, if the noise is not strong.
+        precision: Precision of the products in networks: float32, bfloat16 or float16. auto is float32 for floats. For
+            integers auto is float16 on CUDA; on CPUs that multiply bfloat16 faster it is bfloat16, unless the noise is
+            strong or the image small; elsewhere float32.
         device: Where to compute: cpu, cuda, cuda:N, mps, or auto for what there is.
         or_cpu: Whether the CPU may take over if the device has too little memory.
         watch: Called with the number of tiles or steps done, and with their total.

@@ -93,7 +93,11 @@ class Judgement:
         return self.gain is not None and self.gain_error <= MAX_ERROR
 
     def better_by(self, gain: float, error: float = 0.0) -> "Judgement":
-        """Return the judgement of a result that adapting the model improved by `gain` dB, with its standard error."""
+        """Return this judgement with the PSNR raised by `gain`, in dB, the gain of adapting the model.
+
+        `error` is the standard error of `gain`. The errors of both add as squares; a doubt is added where their total
+        exceeds MAX_ERROR and the error before did not.
+        """
         total = math.hypot(self.error, error)
         doubts = self.doubts
         if total > MAX_ERROR >= self.error:

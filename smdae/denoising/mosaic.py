@@ -60,10 +60,10 @@ def denoised(
     chroma: float = 1.0,
     **options: Any,
 ) -> np.ndarray:
-    """Return the denoised pixels of a mosaic, with shape (H, W), float32.
+    """Return the denoised pixels of a mosaic, black being 0 and white 1, float32, with shape (H, W).
 
     Args:
-        mosaic: What the sensor saw.
+        mosaic: The values of the sensor, which are not changed.
         curves: The noise at each of the four sites of the pattern, row by row, black being 0 and white 1.
         model: A score model of white noise, or a network that takes the noise model.
         watch: Called with the number of parts done and of all.

@@ -69,7 +69,7 @@ class Pictures:
 
 
 def is_file(image: Any) -> bool:
-    """Return whether an image is the path of a file."""
+    """Return whether an image is given as a path, a str or a Path; whether that file exists is not looked at."""
     return isinstance(image, str | Path)
 
 

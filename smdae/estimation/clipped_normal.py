@@ -65,15 +65,16 @@ def clipped_std(mean: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def unclipped_std(mean: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sigmas before clipping for given means and standard deviations after it, and how sure they are.
+    """Return sigma before clipping to [0, 1] for means and standard deviations after clipping, and its sensitivity.
 
     Args:
         mean: m, in [0, 1], with shape (n,).
         deviation: s > 0, with shape (n,).
 
     Returns:
-        sigma, and the sensitivity d log s / d log sigma at fixed m, which falls from 1 where nothing is clipped to 0,
-        each with shape (n,). Where s is larger than any sigma leaves, sigma is MAX_RATIO s + MAX_OFFSET.
+        sigma, (n,), at most MAX_RATIO s + MAX_OFFSET, which also stands where no sigma gives so large an s. And the
+        sensitivity d log s / d log sigma at fixed m, (n,): 1 where nothing is clipped, near 0 where m and s hardly
+        tell sigma.
     """
     mu, sigma = mean.astype(np.float64), deviation.astype(np.float64)
     sensitivity = np.ones_like(sigma)

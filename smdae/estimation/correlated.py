@@ -101,12 +101,15 @@ def levels_of_compressed(seen: list[ChannelBlocks], levels: tuple[Level, ...]) -
 
 
 def grain_features(blocks: Blocks, levels: tuple[Level, ...], jpeg: int | None) -> np.ndarray | None:
-    """Return the features that tell grain from texture, (len(evidence.FEATURES),); None if there are too few blocks.
+    """Return the features that tell grain from texture, with shape (len(evidence.FEATURES),).
 
     Args:
         blocks: The blocks of the picture.
-        levels: The levels from the smallest eigenvalues, of each channel.
-        jpeg: Quality at which the picture was compressed; None if it was not.
+        levels: The level of each channel, found from the smallest eigenvalues.
+        jpeg: Quality at which the picture was compressed, 1 to 100; None if it was not.
+
+    Returns:
+        None if a channel has too few usable blocks.
     """
     seen = channel_blocks(blocks)
     return None if seen is None else _features(seen, _correlation(blocks, seen), levels, jpeg)

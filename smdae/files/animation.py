@@ -90,7 +90,7 @@ class Animation:
         return (self._picture(seen) for _, seen in self._seen())
 
     def encoded(self, pictures: Sequence[Picture | None], how: Rewriting) -> bytes:
-        """Return the file with other pictures in its frames; None for one that stays as it is."""
+        """Return the animation file with `pictures` as its frames; where `pictures` has None, the old frame stays."""
         made: list[np.ndarray | None] = []
         for frame, picture in zip(self.frames, pictures, strict=True):
             made.append(None if picture is None else _back(frame, frame.decode(), picture))

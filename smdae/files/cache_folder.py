@@ -135,7 +135,7 @@ def is_as_it_was(entry: Entry, status: os.stat_result) -> bool:
 
 
 def is_up_to_date(key: Key, entry: Entry) -> bool:
-    """Return whether the file of an entry is there, and what it was."""
+    """Return whether the file of an entry exists and has not changed since the entry was made."""
     try:
         return is_as_it_was(entry, os.stat(key.path))
     except (OSError, ValueError):

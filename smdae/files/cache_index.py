@@ -107,7 +107,7 @@ class Index:
         return sum(end - begin for begin, end in runs)
 
     def to_lines(self) -> Iterator[bytes]:
-        """Yield the lines of the index file, as bytes."""
+        """Yield the lines of the index file, each ending with a newline: first its head, then a line for each entry."""
         yield _line(KIND | {"pixels": self.pixels, "bytes": self.size})
         for key, entry in self.entries.items():
             yield _line(key._asdict() | entry._asdict())

@@ -45,11 +45,11 @@ class Inks:
             yield Picture(np.ascontiguousarray(stored[..., ink]), 255.0, "JPEG", lossless=False, quality=quality)
 
     def encoded(self, pictures: Sequence[Picture | None], how: Rewriting) -> bytes:
-        """Return the JPEG with other inks, a picture each; None for one that stays as it is.
+        """Return the JPEG with a picture in place of each ink; where `pictures` has None, the ink stays as it is.
 
         Raises:
             InputError: The JPEG itself is damaged.
-            MemoryLimitError: It takes more memory than there is.
+            MemoryLimitError: The JPEG takes more memory than there is.
         """
         stored, _ = self._stored()
         for ink, picture in enumerate(pictures):

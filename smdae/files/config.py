@@ -38,7 +38,7 @@ class Entry:
 
 
 def read_entries(path: Path) -> tuple[Entry, ...]:
-    """Return the settings in a YAML file, in its order.
+    """Return an `Entry` for each setting in a YAML file, in the order of the file; () for an empty file.
 
     Raises:
         UsageError: The file is missing, too large, not YAML, not a mapping, or names a setting twice.
@@ -69,7 +69,8 @@ def parse(text: str, place: str) -> Any:
     """Return the value that a YAML text stands for, as it would in a file.
 
     Raises:
-        UsageError: It is not YAML, or neither a scalar nor a list; the message begins with `place`, where it is from.
+        UsageError: The text is not YAML, or its value neither a scalar nor a list. The message begins with `place`,
+            which says where the text is from.
     """
     try:
         return _value(_compose(text))

@@ -93,7 +93,7 @@ def refuse_unit(corpus: Corpus) -> None:
 
 
 def refuse_other_white(pixels: np.ndarray, name: str) -> None:
-    """Raise UsageError, which calls the pixels `name`, if they are floats with values far beyond 1."""
+    """Raise UsageError if pixels are floats with values far beyond 1; the message calls them `name`."""
     if pixels.dtype.kind != "f":
         return
     largest = float(np.abs(pixels).max(initial=0, where=np.isfinite(pixels)))
@@ -126,8 +126,8 @@ def gather(
         watch: Called with the number of files done, and with their total.
         cache: A folder where images are kept, each file decoded once; they stay there, and what is wanted is read. None
             to have them in memory.
-        note: Called with what the user may want to know of the cache.
-        warn: Called with what is wrong with it.
+        note: Called with text on the cache that the user may want to read.
+        warn: Called with text on what is wrong with the cache.
 
     Returns:
         The images that are large enough, and what was skipped: a file in a folder that cannot be used raises nothing.

@@ -65,7 +65,7 @@ def files_below(path: Path, more: Sequence[str] = (), left_out: Counter[str] | N
 def images_in(file: Path, white: float) -> Iterator[tuple[np.ndarray, float, bool]]:
     """Yield each image of a file, the value of white in it, and whether it holds floats in the file.
 
-    White is the given one for floats. Integers of some types become floats, whose white is 1.
+    The value of white is `white` for floats. Integers of some types become floats, for which it is 1.
 
     Raises:
         InputError: The file cannot be read, or holds something that is not an image.
@@ -111,7 +111,7 @@ def _advice(shape: tuple[int, ...]) -> str:
 def _pictures(file: Path) -> Iterator[Picture]:
     """Yield the picture of a file, or those of all pages and channels of a TIFF, a page at a time.
 
-    Of FITS they are its planes, of Y4M the luma of the first frames, before which it need not be read to its end.
+    The pictures of a FITS file are its planes. Those of a Y4M are the luma of its first frames; the rest is not read.
     """
     if fits.is_fits(file):
         yield from _of_fits(file)
@@ -146,7 +146,7 @@ def _of_video(file: Path) -> Iterator[Picture]:
 
 
 def arrays(file: Path) -> Iterator[np.ndarray]:
-    """Yield the arrays in a .npy or .npz file; that of a .npy is a map of the file, read as it is used.
+    """Yield the arrays in a .npy or .npz file; the array of a .npy is a memory map of the file.
 
     Raises:
         InputError: The file cannot be read, or is damaged.

@@ -28,9 +28,11 @@ def numbers_text(count: int) -> str:
 def parsed(file: Path) -> tuple[tuple[str, ...], np.ndarray]:
     """Return the names of the columns of a CSV, () if it has none, and its numbers, (N, d), float32.
 
+    Blank lines and those that begin with # are left out.
+
     Raises:
-        InputError: It cannot be read, a line but the first holds text, or lines have different lengths; the line is
-            named.
+        InputError: The file cannot be read, it holds no numbers, a line but the first holds text, or lines have
+            different lengths. The message names the line.
     """
     lines = [
         (number, line)

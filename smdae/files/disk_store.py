@@ -29,7 +29,10 @@ MAX_READ = 8 << 20  # bytes read for a batch at once, unless a single piece has 
 
 
 def in_strips(image: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the strips of an image with shape (H, W) or (H, W, C), from left to right, each with shape (H, C, w)."""
+    """Yield the strips of an image, (H, W) or (H, W, C), from left to right, each with shape (H, C, w).
+
+    Each but the last has w = STRIP + OVERLAP columns, of which the last OVERLAP begin the next strip too.
+    """
     planes = image[:, :, None] if image.ndim == 2 else image
     for s in range(_last(image.shape[1]) + 1):
         yield np.ascontiguousarray(planes[:, s * STRIP : s * STRIP + FULL].transpose(0, 2, 1))
@@ -169,7 +172,7 @@ class Stored(Sequence[np.ndarray]):
         return (side * self.channels - 1) * FULL + side
 
     def _read(self, starts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return an array that holds so many pixels from each start on, and where in it they begin."""
+        """Return an array with `length` pixels from each of `starts` on, and the index of the first pixel of each."""
         size = self.dtype.itemsize
         data, places = self.pieces.read(starts * size, length * size)
         return data.view(self.dtype), places // size

@@ -32,7 +32,10 @@ class Origin:
 
 
 def limit(source: os.stat_result, group: int) -> int:
-    """Return the mode bits that a file of that group may have: those of its source, and writing by its owner."""
+    """Return the mode bits for a file made from `source`, whose own they are, with writing by the owner.
+
+    If `group` is another than that of `source`, its members may do no more than others may.
+    """
     mode = stat.S_IMODE(source.st_mode)
     if group != source.st_gid:  # for whom the source's members of its group are others
         mode &= ~GROUP | (mode & OTHERS) << 3

@@ -43,9 +43,9 @@ DOTS_PER_INCH = {2: 1.0, 3: 2.54}
 
 
 def described(tiff: BinaryIO, offset: int | None = None) -> ImageFileDirectory_v2:
-    """Return the descriptive tags of a TIFF file or of EXIF bytes; an empty directory where they cannot be understood.
+    """Return the descriptive tags of a TIFF file or of EXIF bytes; an empty directory if these cannot be understood.
 
-    They are those of the first directory, or of the one at `offset`.
+    The tags are read from the directory at `offset`, or from the first if that is None.
     """
     directory = ImageFileDirectory_v2()
     try:
@@ -77,7 +77,10 @@ def resolution(directory: ImageFileDirectory_v2) -> tuple[float, float] | None:
 
 
 def stripped(metadata: Metadata) -> Metadata:
-    """Return only the metadata that decide how a picture looks: colours, size, orientation; no words or places."""
+    """Return a `Metadata` with only what decides how a picture looks; words, dates and places are left out.
+
+    Colour profiles and resolution stay; of EXIF the orientation alone stays.
+    """
     words = described(BytesIO(metadata.exif or b""))
     upright = ImageFileDirectory_v2()
     if Base.Orientation in words:

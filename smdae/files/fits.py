@@ -68,7 +68,7 @@ class Image:
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
     def plane(self, file: BinaryIO, k: int) -> np.ndarray:
-        """Return the values of a plane, (H, W): float64 if it holds such or integers of over 16 bits, else float32.
+        """Return the values of a plane, (H, W): float64 if it has float64 or integers of over 16 bits, else float32.
 
         NaN stands where there is no value.
 
@@ -197,7 +197,7 @@ def written(
     Args:
         file: The open file.
         results: Returns the planes of an image as they are to be, one by one.
-        words: Returns what the header of an image is to say of them, asked when all are there; None for nothing.
+        words: Returns text for the header of an image, called when all its planes are written; None for no text.
 
     Raises:
         InputError: The file is truncated.
@@ -226,7 +226,7 @@ def _piece(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
 
 
 def _header(file: BinaryIO, image: Image, data: BinaryIO, words: str | None) -> bytes:
-    """Return the header of an image, with words if there are any, and with new checksums if it has some."""
+    """Return the header of an image, with `words` unless they are None, and with new checksums if it has checksums."""
     file.seek(image.header_at)
     header = file.read(image.start - image.header_at)
     if words is not None:

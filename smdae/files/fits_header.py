@@ -26,7 +26,7 @@ MORE = b"smdae+ "  # begins what goes on from the card before
 def refuse_many_axes(file: BinaryIO) -> None:
     """Raise InputError for a unit of more axes than FITS has, which astropy would count one by one.
 
-    Headers that make no sense are left to it.
+    Headers that make no sense raise nothing: astropy reports them.
     """
     for header in _headers(file):
         count = _numbers(header).get("NAXIS", 0)
@@ -70,7 +70,7 @@ def _told(file: BinaryIO, opening: bytes) -> bytes | None:
 def with_history(header: bytes, opening: bytes, words: bytes) -> bytes:
     """Return a whole header with words, printable ASCII, in HISTORY cards at its end, instead of those from before.
 
-    The header is returned as it is if it has no end.
+    A header without an END card is returned as it is.
     """
     cards = _cards(header)
     if END not in cards:

@@ -103,7 +103,7 @@ def foreign(head: bytes, name: str, known: bool) -> Foreign | None:
 
 
 def advice_for(ending: str) -> str | None:
-    """Return how files of an ending, such as .cr2, are converted; None if it is not that of a format known here."""
+    """Return advice on converting files with an ending, such as .cr2 or .CR2; None if the ending is not known here."""
     named = _named(ending.lower())
     return None if named is None else named.advice
 

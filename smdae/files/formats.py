@@ -216,7 +216,7 @@ ENDINGS = {suffix[1:]: suffix for suffix in SUFFIXES} | {row.name.lower(): row.s
 
 
 def missing(row: Format) -> tuple[str, str] | None:
-    """Return a message that the library of a format is not installed, and a hint how to; None if it is installed."""
+    """Return a message that the library of a format is missing, and how to install it; None if it is installed."""
     if row.module is None or importlib.util.find_spec(row.module) is not None:
         return None
     return f"{row.name} takes {row.library}, which is not installed", f'pip install "smdae[{row.extra}]"'

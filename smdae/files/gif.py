@@ -51,14 +51,15 @@ def read(data: bytes) -> Picture:
 
 
 def encode(picture: Picture) -> bytes:
-    """Return the GIF file of a uint8 picture; that which it was read from, if any, with other pixels.
+    """Return a uint8 picture as a GIF file.
 
-    Without one its colours become a table of 256. The words of the file go where `stripped` took them from the picture.
+    A picture that was read from a GIF becomes the same file with other pixels; its words go if `stripped` has taken
+    them from the picture. The colours of any other picture become a table of up to 256.
 
     Raises:
-        OutputError: It is gray and did not come from a GIF.
-        InputError: The GIF that it came from is damaged.
-        MemoryLimitError: It takes more memory than there is.
+        OutputError: The picture is gray and was not read from a GIF.
+        InputError: The GIF from which the picture was read is damaged.
+        MemoryLimitError: The picture takes more memory than there is.
     """
     if picture.metadata.gif is not None:
         return _animation(picture.metadata.gif).encoded([picture], Rewriting())

@@ -24,7 +24,12 @@ DENSEST = 2**18  # pixels for which a byte can stand
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a HEIC of one picture; raise InputError or MemoryLimitError with the reason."""
+    """Return the picture of a HEIC file, not turned upright: its EXIF says how it is to be turned.
+
+    Raises:
+        InputError: The file is damaged, holds several pictures, or its pixels are neither gray nor RGB.
+        MemoryLimitError: The picture does not fit into memory.
+    """
     file = _library().open_heif(BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=False)
     if len(file) > 1:
         raise InputError(f"it holds {len(file)} pictures", "save the one that you want as a HEIC or PNG of its own")
@@ -58,7 +63,10 @@ def read(data: bytes) -> Picture:
 
 
 def encode(picture: Picture, quality: int = QUALITY) -> bytes:
-    """Return the HEIC of a uint8 picture, or of a uint16 one, of 10 bits unless its maximum is that of 12."""
+    """Return a picture as a HEIC file: with 8 bits for uint8, with 10 for uint16, but 12 if its `maxval` is 4095.
+
+    Values are scaled to those bits. `quality` is from 1 to 100.
+    """
     library = _library()
     metadata = picture.metadata
     samples = samples_of(picture)

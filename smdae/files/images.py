@@ -67,8 +67,8 @@ def read(source: Path | bytes, name: str) -> Picture:
     """Return the one still picture in a file, or in its bytes if they are already at hand; messages call it `name`.
 
     Raises:
-        InputError: It cannot be read or is not supported; one line, with a hint where there is one.
-        MemoryLimitError: It takes more memory than there is.
+        InputError: The file cannot be read or is not supported; one line, with a hint where there is one.
+        MemoryLimitError: The picture takes more memory than there is.
     """
     data = content(source, name) if isinstance(source, Path) else source
     format = FORMATS[format_of(data[:HEAD], name)]
@@ -109,7 +109,7 @@ def decoding(what: str) -> Iterator[None]:
 def encode(picture: Picture, format: str, quality: int | None = None) -> bytes:
     """Return the whole file of a picture in one of `FORMATS`, with the metadata that the format has a place for.
 
-    The quality, 1 to 100, is used by formats that are written at one; others ignore it.
+    `quality`, 1 to 100, is for formats that have a quality; others ignore it. None is the usual quality.
 
     Raises:
         OutputError: The format cannot hold the picture.

@@ -66,9 +66,9 @@ def read(data: bytes) -> Picture:
 
 
 def encode(picture: Picture, quality: int | None = None) -> bytes:
-    """Return the JP2 of a uint8 or uint16 picture, or the bare codestream if it came from one.
+    """Return the JP2 of a uint8 or uint16 picture, or a bare codestream if the picture was read from one.
 
-    With a quality from 1 to 100 it is lossy; without one it is lossless where the source was.
+    The result is lossy if `quality`, 1 to 100, is given or the file of the picture was lossy; else lossless.
     """
     import imagecodecs
 

@@ -63,7 +63,7 @@ def encode(picture: Picture, quality: int = QUALITY) -> bytes:
 
 
 def quality_of(image: JpegImageFile) -> int | None:
-    """Return the quality, 1 to 100, whose table of luma has the mean of the file's; None if it has no table."""
+    """Return the quality, 1 to 100, whose luma table has the same mean as the file's; None if the file has no table."""
     table = image.quantization.get(0)
     if not table:
         return None

@@ -55,7 +55,7 @@ def read(data: bytes) -> Picture:
 def encode(picture: Picture, quality: int | None = None) -> bytes:
     """Return the JPEG XL of a picture of uint8, uint16 or float32.
 
-    It is lossless if the picture was and no quality, 1 to 100, is given, and for all but uint8; else it is lossy.
+    The result is lossy for uint8 if `quality`, 1 to 100, is given or the file of the picture was lossy; else lossless.
     """
     import imagecodecs
 
@@ -116,7 +116,7 @@ def _bytes(header: Header) -> int:
 
 
 def _parts(data: bytes) -> tuple[tuple[Box, ...], bytes]:
-    """Return the boxes of a file, none if it has none, and its codestream."""
+    """Return the boxes of a file, () for a bare codestream, and its codestream."""
     if not data.startswith(CONTAINER):
         return (), data
     boxes = tuple(boxes_of(data))

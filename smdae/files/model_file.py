@@ -44,9 +44,9 @@ def encode(model: Any, card: dict[str, Any], half: bool = False) -> bytes:
 
 
 def encode_tested(model: Any, card: dict[str, Any], half: bool = False) -> bytes:
-    """Return the bytes of a model file that holds a self-test, if the model is not one of the user's own.
+    """Return the bytes of a model file, with a self-test unless the model is one of the user's own.
 
-    Arguments are those of `encode`; whatever `build` raises for a card that describes another model passes.
+    Arguments are those of `encode`. If the card describes another model, the errors of `build` are raised.
     """
     data = encode(model, card, half)
     if is_named(card["model"]):
@@ -107,10 +107,10 @@ def read(path_or_name: str | Path) -> tuple[dict[str, Any], bytes]:
 
 
 def read_whole(path_or_name: str | Path) -> tuple[dict[str, Any], bytes]:
-    """Return what `read` does, of a file whose contents are those that it was written with.
+    """Return what `read` returns, once the checksum has shown that the file is as it was written.
 
     Raises:
-        ModelError: As `read`, or the checksum is not that of the contents.
+        ModelError: As `read`, or the checksum is wrong.
     """
     card, data = read(path_or_name)
     try:

@@ -160,7 +160,7 @@ def _write(
 ) -> None:
     """Write a level, made of the one before, of which some chunks are there; where none is, none is written.
 
-    The nearest pixels are taken where it is not smaller by whole numbers.
+    If the sides are not smaller by whole numbers, the nearest pixels are taken.
     """
     may_leave_out = np.array_equal(fill_of(before), fill_of(after), equal_nan=before.dtype.kind == "f")
     for part in _blocks(after.shape, grid_of(after)):

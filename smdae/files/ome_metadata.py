@@ -97,7 +97,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def level_of(dataset: Any) -> str:
-    """Return the folder of a level, relative to its group; InputError if its metadata names none below it."""
+    """Return the folder of a level, relative to its group; InputError if `dataset` names no folder below the group."""
     path = dataset.get("path") if isinstance(dataset, dict) else None
     if not isinstance(path, str) or not path or Path(path).is_absolute() or ".." in Path(path).parts:
         raise InputError(f"its multiscales name no level: {dataset!s:.60}")

@@ -29,7 +29,7 @@ def is_packed(head: bytes) -> bool:
 
 
 def begun(head: bytes, count: int) -> bytes:
-    """Return the first bytes of a file that begins with `head`, unpacked if they are packed."""
+    """Return `count` bytes or fewer unpacked from `head`, the first bytes of a gzip file; any other `head` as it is."""
     if is_packed(head):
         with contextlib.suppress(zlib.error):
             return zlib.decompressobj(WINDOW).decompress(head, count)
@@ -37,11 +37,11 @@ def begun(head: bytes, count: int) -> bytes:
 
 
 def unpacked(file: BinaryIO) -> BinaryIO:
-    """Return a temporary file, open for reading, with what a file packed by gzip holds.
+    """Return a temporary file, open for reading at its beginning, with the unpacked content of a gzip file.
 
     Raises:
-        InputError: There is no room for it, or it is far larger than files of that size are.
-        OSError, EOFError: The file is damaged.
+        InputError: There is no room on disk, or the content is larger than FREE and than MAX_EXPANSION times the file.
+        OSError, EOFError, zlib.error: The file is damaged.
     """
     most = max(FREE, MAX_EXPANSION * file.seek(0, os.SEEK_END))
     file.seek(0)

@@ -213,7 +213,7 @@ def samples_in(image: "Image.Image") -> np.ndarray:
 
 
 def deeper(picture: Picture, depth: str | None) -> bool:
-    """Return whether samples of that dtype have more bytes than those of the picture; False for None, its own."""
+    """Return whether samples of dtype `depth` have more bytes than those of the picture; False if `depth` is None."""
     return depth is not None and np.dtype(depth).itemsize > picture.pixels.dtype.itemsize
 
 
@@ -256,7 +256,7 @@ def with_depth(picture: Picture, depth: str | None, white: float = 1.0, pixels: 
 
 
 def likely_white(largest: float) -> float | None:
-    """Return the likely value of white in floats whose largest magnitude is this; None where it may be 1."""
+    """Return the likely value of white in floats with magnitudes up to `largest`; None where white may be 1."""
     if largest <= MAX_FLOAT:
         return None
     return next((white for white in LIKELY_WHITES if largest <= 2 * white), largest)

@@ -51,9 +51,11 @@ class Pieces:
         return self._held is not None
 
     def read(self, starts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return an array with `length` bytes from each start, (n,), and where in it those of each start begin, (n,).
+        """Read the pieces of `length` bytes that begin at `starts`, (n,), counted from the beginning of the file.
 
-        Bytes beyond the end of the file have any value, or are not there.
+        Returns:
+            A uint8 array of one axis that holds all pieces, and the index in it of the first byte of each piece, (n,).
+            Bytes beyond the end of the file have any value, or are missing.
 
         Raises:
             InputError: The file cannot be read, or has been cut off since it was opened.

@@ -220,7 +220,7 @@ def _shot(file: "rawpy.RawPy", data: bytes) -> Shot:
 
 
 def _why_no_bayer(file: "rawpy.RawPy") -> str:
-    """Return why a file has no mosaic of 2 x 2; nothing if it has one."""
+    """Return why a file has no Bayer mosaic that can be used; "" if it has one."""
     import rawpy
 
     if file.raw_type != rawpy.RawType.Flat:

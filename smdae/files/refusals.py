@@ -41,10 +41,10 @@ def refuse_changed(path: Path, before: os.stat_result) -> None:
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Raise OutputError, before any work, where `write` would be refused.
+    """Raise OutputError if `writing.write` would be refused; write nothing.
 
-    That is where `path` exists and `overwrite` is False, is a folder or cannot be written, its folder is missing or
-    cannot be written, or Windows has no file of that name.
+    That is if `path` exists and `overwrite` is False, if `path` is a folder or may not be written, if its folder is
+    missing or may not be written, or if Windows has no file of that name.
     """
     with refusals(path):
         target = resolved(path)
@@ -70,7 +70,10 @@ def check_folder(folder: Path) -> None:
 
 
 def refuse_making(folder: Path, first: Path) -> None:
-    """Raise OutputError, before any work, where the folders from `first` down to `folder` could not be made."""
+    """Raise OutputError if the folders from `first` down to `folder` could not be made; make none of them.
+
+    What is there already must be a folder that may be written to.
+    """
     with refusals(first), contextlib.suppress(FileNotFoundError):
         os.stat(folder)  # its name may be too long
     with refusals(first):

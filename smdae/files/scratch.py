@@ -12,7 +12,7 @@ from smdae.errors import OutputError
 
 @contextmanager
 def scratch() -> Iterator[BinaryIO]:
-    """Yield a temporary file, open for writing, to and fro; it is gone when the context ends.
+    """Yield a temporary file, open for reading and writing at any place; remove it when the `with` block ends.
 
     Raises:
         OutputError: There is no folder for it, or no room in that.

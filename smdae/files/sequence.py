@@ -109,7 +109,7 @@ def _size(header: tuple[int, int, int, int, int]) -> int:
 
 
 def _picture(begun: bytes, stream: Readable) -> tuple[bytes, bool] | None:
-    """Return the rest of a picture with its beginning, and whether it is whole; None if it is of another kind."""
+    """Return the bytes of a picture that begins with `begun`, and whether they are complete; None for other kinds."""
     if not begins_one(begun):
         return None
     return _png(begun, stream) if begun.startswith(SIGNATURE) else _pnm(begun, stream)

@@ -56,7 +56,7 @@ def slabs(
         itemsize: The number of bytes of a sample.
         room: The number of bytes that one part may take.
         halo: The margin that a region needs; None where only whole planes will do.
-        multiple: Padded regions start at multiples of it.
+        multiple: Padded regions start at multiples of this number.
     """
     deep = math.prod(min(*pair) for pair in zip(shape[:-2], grid[:-2], strict=True))
     side = _side(shape[-2:], grid[-2:], deep * itemsize + WORK, room, halo)

@@ -157,11 +157,11 @@ class Stack:
 
 
 def count(source: Path | bytes) -> int:
-    """Return the number of pictures in a TIFF, of which nothing is decoded; 1 for whatever is no stack.
+    """Return the number of pictures in a TIFF, without decoding any; 1 for all other files.
 
-    That includes what cannot be read at all: `images.read` says why. A pipe is not looked into. Beyond 1 the number
-    may be wrong: a page of 1-bit pixels, which is not denoised, counts as two, and in a file of very many directories
-    all count that are not marked as thumbnails.
+    A file that cannot be read and a pipe, which is not looked into, count as 1 too. A number above 1 may be wrong: a
+    page of 1-bit pixels, which is not denoised, counts as two, and of a file with very many directories all count that
+    are not marked as thumbnails.
     """
     if isinstance(source, Path) and not os.path.isfile(source):
         return 1
@@ -215,7 +215,7 @@ def write(
     overwrite: bool = False,
     origin: Origin | None = None,
 ) -> None:
-    """Write a TIFF like a stack, whole or not at all, and close the stack.
+    """Write a TIFF like a stack, whole or not at all, and close the stack once all is written; not on an error.
 
     Arguments and errors are those of `Stack.write_to` and of `writing.whole_file`.
     """
@@ -234,11 +234,10 @@ def encoded(stack: Stack, pages: Iterable[Sequence[Picture]], style: Style) -> I
 
 
 def rewritten(source: Path | bytes, name: str, picture: Picture, after: str, strip: bool) -> tuple[bytes, list[str]]:
-    """Return the bytes of a TIFF like one of a single picture, with another in it, and what there is to say of it.
+    """Return the bytes of a TIFF like that of `source`, which has one picture, with `picture` in it, and remarks.
 
-    `after` is the name of the file that they go to; with `strip` words, dates and places are left out.
-
-    Errors are those of `opened` and `Stack.write_to`.
+    `after` is the name of the file for the bytes. With `strip` words, dates and places are left out. Remarks are for
+    the user, a line each. Errors are those of `opened` and `Stack.write_to`.
     """
     buffer = BytesIO()
     with opened(source, name) as stack:

@@ -27,7 +27,7 @@ NAMED = 3  # columns that are named in a message
 
 
 def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: bool) -> tuple[Kind, str]:
-    """Return "rows" or "images" for what the paths hold, and a line on that choice; empty if there was none.
+    """Return "rows" or "images" for what the paths hold, and a line on why; "" if there was nothing to choose.
 
     Args:
         paths: Folders and files.
@@ -146,7 +146,7 @@ def rows_called(images: Sequence[np.ndarray]) -> str:
 
 
 def _listed(columns: Sequence[object]) -> str:
-    """Return the first of some columns for a message, each cut where it is long."""
+    """Return the names of the first columns as text for a message; long names are cut."""
     return ", ".join(f"{column!s:.20}" for column in columns[:NAMED]) + (", ..." if len(columns) > NAMED else "")
 
 

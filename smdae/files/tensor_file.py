@@ -94,7 +94,7 @@ def _is_almost(name: str, other: str) -> bool:
 
 
 def _tensor(entry: dict[str, Any]) -> tuple[Tensor, tuple[int, int]]:
-    """Return a tensor and from where to where it lies."""
+    """Return the dtype and shape of a tensor, and the bytes at which its values begin and end."""
     dtype, shape, (first, last) = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not all(type(n) is int and 0 <= n <= MAX_NUMBERS for n in (*shape, first, last)):
         raise ValueError("not a shape")
@@ -142,7 +142,7 @@ def _digest(record: dict[str, Any], tensors: memoryview) -> str:
 
 
 def digest(data: bytes) -> str:
-    """Return the checksum of the contents of a whole file, computed if it is not stored there.
+    """Return the checksum of the contents of a whole file: the one in its header, or a computed one if it has none.
 
     Raises:
         ValueError: There is no valid header.

@@ -42,7 +42,7 @@ class Axes:
         return self.shape[self.leading.index("C")] if "C" in self.leading else 1
 
     def channel(self, position: int) -> int:
-        """Return the channel of a page, counted from 0, by its position among those of the series."""
+        """Return the channel of a page, from 0; `position` is its number among the pages of the series, from 0."""
         if "C" not in self.leading:
             return 0
         k = self.leading.index("C")

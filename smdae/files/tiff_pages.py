@@ -104,7 +104,7 @@ def opened(stream: BinaryIO) -> "tifffile.TiffFile":
 
 
 def count(file: "tifffile.TiffFile") -> int:
-    """Return the number of directories that are not marked as reduced; raise InputError as `places` does."""
+    """Return the number of directories that are not marked as reduced; InputError if their chain is a circle."""
     return _are_reduced(file).count(False)
 
 

@@ -154,7 +154,7 @@ def is_looked_up(page: "tifffile.TiffPage") -> bool:
 
 
 def looked_up(samples: np.ndarray, page: "tifffile.TiffPage") -> np.ndarray:
-    """Return the colours that the samples of a page stand for, (1, depth, H, W, 3), of 8 bits where these hold them.
+    """Return the colours that the samples of a page stand for, (1, depth, H, W, 3), of 8 bits if 8 hold them all.
 
     Raises:
         InputError: The table of colours is missing, or too short.

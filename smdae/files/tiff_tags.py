@@ -90,7 +90,7 @@ def extra(tags: list[Tag], samples: int, unsigned: bool, alone: frozenset[int]) 
         tags: The tags of a page, without directories below it.
         samples: The number of samples of a pixel.
         unsigned: Whether samples are unsigned integers, of which the writer says nothing by itself.
-        alone: The codes of those that only the first of several pages has.
+        alone: The codes of tags that only the first of several pages has.
     """
     import tifffile
 

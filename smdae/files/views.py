@@ -43,7 +43,13 @@ def still(frame: np.ndarray, white: float) -> bytes:
 
 
 def sheet(frames: Sequence[np.ndarray], white: float, columns: int | None = None) -> bytes:
-    """Return a PNG of the frames side by side, as many as can be seen, the first and the last among them."""
+    """Return a PNG of up to SHOWN frames in rows: the first, the last, and frames evenly spaced between them.
+
+    Args:
+        frames: At least one, each with shape (H, W) or (H, W, 3), black being 0.
+        white: The value of white in the frames.
+        columns: Frames in a row; None for about as many as there are rows.
+    """
     chosen = sorted({round(i) for i in np.linspace(0, len(frames) - 1, min(SHOWN, len(frames)))})
     shown = [_eight_bit(frames[i], white, CELL) for i in chosen]
     across = columns or math.ceil(math.sqrt(len(shown)))

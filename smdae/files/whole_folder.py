@@ -51,10 +51,10 @@ def refuse_folder(path: Path, *, overwrite: bool, may_go: Callable[[Path], bool]
 def whole_folder(
     path: Path, *, overwrite: bool, may_go: Callable[[Path], bool], origin: Origin | None = None
 ) -> Iterator[Path]:
-    """Yield a new folder that becomes `path` when the context ends, or is removed if that ends with an error.
+    """Yield a new folder, which becomes `path` when the `with` block ends, and is removed if the block raises an error.
 
-    It is no more readable than what it is made of. Arguments and errors are those of `refuse_folder`; `origin` is that
-    of `writing.whole`.
+    Arguments and errors are those of `refuse_folder`. `origin` is the file that the folder is made from, or None: no
+    one may read the folder who may not read that file.
     """
     refuse_folder(path, overwrite=overwrite, may_go=may_go)
     target = Path(os.path.realpath(path))

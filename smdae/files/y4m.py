@@ -82,7 +82,7 @@ def is_video(source: Path) -> bool:
 
 
 def read_header(stream: Readable) -> Header:
-    """Return the header of a stream, read from its first line; raise InputError if it is not that of a Y4M."""
+    """Return the header of a stream, read from its first line; raise InputError if the stream is no Y4M."""
     line = _line(stream)
     words = line.decode("ascii", "replace").split()
     if not words or words[0] != MAGIC.decode():
@@ -165,7 +165,7 @@ def exactly(stream: Readable, count: int) -> bytes:
 
 
 def _line(stream: Readable, begun: bytes = b"") -> bytes:
-    """Return a line with its end; without one where the stream ends, or where it is too long for a header."""
+    """Return a line with its newline; without one if the stream ends first, or the line is too long for a header."""
     line = bytearray(begun)
     while line[-1:] != b"\n" and len(line) < MAX_LINE:
         one = stream.read(1)

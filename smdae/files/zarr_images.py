@@ -98,7 +98,10 @@ class Image:
         return [*product(*axes)]
 
     def written(self, planes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-        """Return those of some planes that have a chunk, by their places; all of them if none has."""
+        """Return the planes of `planes` for which a chunk is stored, in their order; all of `planes` if none has one.
+
+        A plane is named by its indices along all axes but rows and columns.
+        """
         grid = grid_of(self.array)
         there = np.asarray(self.there.any((-2, -1)))
         some = [plane for plane in planes if there[tuple(k // n for k, n in zip(plane, grid, strict=False))]]
@@ -110,7 +113,7 @@ class Image:
 
     @cached_property
     def there(self) -> np.ndarray:
-        """Return which chunks of the first level are there, by their places in the grid."""
+        """Return a bool array with the shape of the grid of chunks of the first level: True for chunks that exist."""
         return chunks_there(self.array, self.group / self.levels[0])
 
     def is_missing(self, start: Sequence[int], stop: Sequence[int]) -> bool:

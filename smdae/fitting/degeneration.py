@@ -16,11 +16,17 @@ RUNAWAY = 1e7  # -J sigma^2, beyond which the objective of a model without a flo
 
 
 def refuse_degenerate(examples: BatchSource, mean: float, weighted: float, model: Any) -> None:
-    """Refuse a fit that no longer learns; `mean` and `weighted` are J, plain and scaled, over recent batches.
+    """Raise an error if a fit no longer learns.
+
+    Args:
+        examples: The source of the batches.
+        mean: The objective J, the mean over recent batches.
+        weighted: The same scaled, so that 1 + `weighted` estimates the risk in sigma^2 a pixel if images are noisy.
+        model: The model that is fitted.
 
     Raises:
-        DivergedError: J is not finite, or the estimated risk far below zero.
-        DegenerateError: J is so low that it no longer depends on the data.
+        DivergedError: `mean` is not finite, or the estimated risk is below -MAX_NEGATIVE_RISK.
+        DegenerateError: `mean` is so low that it no longer depends on the data.
     """
     if not math.isfinite(mean):
         raise DivergedError("the fit diverged: its objective is NaN or infinite", "try a lower --lr")

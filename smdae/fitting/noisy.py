@@ -94,9 +94,16 @@ def given_white(images: Sequence[np.ndarray], white: float) -> float | None:
 
 
 def other_kind(images: Sequence[np.ndarray], white: float) -> str | None:
-    """Return in words the noise of the images, if half of them or more have noise that is not white; else None.
+    """Return a sentence on the noise of the images if half of them or more have grain or shot noise; else None.
 
-    It raises InputError if no pixel of an image counts, or too many have impulses.
+    The sentence says how many images have each of the two kinds. Up to MAX_EXAMINED images are looked at.
+
+    Args:
+        images: The images of a fit.
+        white: The value of white in the images.
+
+    Raises:
+        InputError: No pixel of an image is valid, or too many pixels of one are impulses.
     """
     own = given_white(images, white)
     kinds: list[str] = [

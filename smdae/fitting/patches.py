@@ -210,9 +210,15 @@ class Patches:
     def draw_with_levels(
         self, n: int, generator: Generator | None = None, rows: slice = slice(None)
     ) -> tuple[Tensor, Tensor | None]:
-        """Draw patches like `draw`, and return with them the level of the noise in each, (n,); None in clean images.
+        """Return some of n random patches, drawn as by `draw`, and the level of the noise in each.
 
-        Only the given rows of the n patches are cut; they are the same as if all were.
+        Args:
+            n: Number of patches to draw.
+            generator: Where they are drawn from.
+            rows: Which of the n patches to return; the draw of all n stays the same. k is their number.
+
+        Returns:
+            The patches, (k, d), and their levels, (k,), white being 1; None for the levels if the images are clean.
         """
         place, upside_down = self._drawn_places(n, generator, rows)
         patch = self._prefetch.take(place) if self.images.slow else None

@@ -34,7 +34,10 @@ def chosen(images: Sequence[np.ndarray], indices: Sequence[int]) -> Sequence[np.
 
 
 def evenly(images: Sequence[np.ndarray], most: int) -> list[int]:
-    """Return the indices of `most` of the images, or of all if they are fewer, evenly spaced and in order."""
+    """Return the indices of up to `most` images, evenly spaced and in order, the first and the last among them.
+
+    Of more images than one, `most` 1 takes the first alone.
+    """
     return sorted({round(i) for i in np.linspace(0, len(images) - 1, min(most, len(images)))})
 
 

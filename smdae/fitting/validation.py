@@ -72,10 +72,16 @@ class Crops:
         real: bool = False,
         kind: Noise | None = None,
     ) -> "Crops":
-        """Return crops from the middle of up to 16 of the images, with noise at each of the levels, white being 1.
+        """Return crops of up to 16 held-out images, evenly chosen, each with noise at every level.
 
-        Rows of numbers are repeated, each time with noise of its own. If `real`, there are crops with the noise of real
-        pictures too. `kind` is the noise, if it is not white noise; its level is the only one.
+        A crop is the middle of its image, or another part where the middle is flat.
+
+        Args:
+            held_out: The images, or rows of numbers. The few rows are repeated, each time with other noise.
+            levels: Levels of white noise; white, the brightest value, is 1.
+            generator: Draws the noise.
+            real: Whether to add crops with the noise of real pictures.
+            kind: Noise to add in place of white noise; `levels` then holds its level alone. None for white noise.
         """
         pairs = []
         for _, middle in middles(held_out, CROP if held_out.size > 1 else ROWS):

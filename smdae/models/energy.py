@@ -131,7 +131,7 @@ class EnergyModel(nn.Module):
 
         Args:
             x: Points, with shape (B, d), of the dtype of the parameters.
-            sigma: Level of the noise in the unit of x, a float or (B,); None for the model's own.
+            sigma: Level of the noise in the unit of x, a float or (B,); None for the one that the model was made for.
 
         Raises:
             RuntimeError: x has another shape, dtype or device.
@@ -144,7 +144,7 @@ class EnergyModel(nn.Module):
 
         Args:
             x: Points, with shape (B, d).
-            sigma: Level of the noise in the unit of x, a float or (B,); None for the model's own.
+            sigma: Level of the noise in the unit of x, a float or (B,); None for the one that the model was made for.
         """
         gain = self._gain(sigma)
         W, h = self._encode(x, gain)

@@ -122,7 +122,7 @@ class Experts(ImageModel):
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Return how many bytes a pixel takes while its score is computed."""
+        """Return how many bytes of memory the score takes for each pixel of an image, all channels together."""
         return 4 * (3 * self.filters + 2 * self.channels * self.size**2) + 32
 
     def _level(self, sigma: float | Tensor | None, x: Tensor) -> Tensor:

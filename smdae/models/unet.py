@@ -157,7 +157,7 @@ class UNet(ImageModel):
 
     @property
     def shift_multiple(self) -> int:
-        """Return m: sides are padded to multiples of m pixels, and shifts by a multiple of m shift D alike."""
+        """Return m: sides are padded to multiples of m pixels, and a shift of x by such a multiple shifts psi alike."""
         return int(2 ** len(self.shape.widths))
 
     @property

@@ -79,7 +79,7 @@ def parallel_jobs(
 
 
 def _bytes_for(need: "Need", bytes_per_pixel: int | None) -> int:
-    """Return the memory that work on a picture takes, with what its model takes for each pixel, if that is known.
+    """Return the bytes of memory that work on a picture takes; `bytes_per_pixel` is for the model, None if unknown.
 
     The network's share is measured: 0.5 to 1.1 kB a pixel up to 512 x 512, where it takes 0.4, and less beyond, where
     tiles bound it.

@@ -13,9 +13,9 @@ CLEAN, VARYING = "the clean density", "the density with noise that depends on br
 
 
 def card_of(prepared: "Prepared", wiener: float | None, stopped_by: str) -> dict[str, Any]:
-    """Return the card of a fitted model: its settings, the images, and its PSNR in dB on those held out.
+    """Return the card of a fitted model: its settings, facts on the images, and its PSNR in dB on held-out images.
 
-    That of the linear Wiener filter is given, None where it was not measured.
+    `wiener` is the PSNR of the linear Wiener filter on these, None where it was not measured.
     """
     from smdae import __version__
     from smdae.fitting.validation import NoisyCrops
@@ -87,7 +87,7 @@ def _density(prepared: "Prepared") -> str:
 def of_noise(psnr: float, noisy: float) -> str:
     """Return a squared error in percent of that of the noise, as text, given the PSNR of both in dB.
 
-    It is how the error of rows of numbers is told, which may have any unit and no white.
+    The error of rows of numbers is told so, since they may have any unit and no white.
     """
     return f"{100 * 10 ** ((noisy - psnr) / 10):.1f} %"
 

@@ -58,7 +58,7 @@ def keep(state_file: Path, state: "State") -> None:
     """Write the state of a fit, from which it can be resumed.
 
     Raises:
-        OutputError: It cannot be written; an older file stays as it was.
+        OutputError: The file cannot be written; an older one stays as it was.
     """
     from smdae.files.writing import write
 

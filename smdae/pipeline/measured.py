@@ -41,11 +41,11 @@ def measured(
 
 
 def _white(picture: Picture, white: float | None, file: Path) -> float:
-    """Return the value of white in a picture; what is given is that of floats.
+    """Return the value of white in a picture: for floats `white`, if it is given.
 
     Raises:
-        InputError: It has NaN or infinity.
-        UsageError: It has floats far beyond 1, and white is not given.
+        InputError: The picture has NaN or infinity.
+        UsageError: The picture has floats far beyond 1, and `white` is not given.
     """
     if picture.pixels.dtype.kind != "f" or picture.stored:
         return picture.white

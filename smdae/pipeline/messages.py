@@ -27,7 +27,7 @@ class Messages(Protocol):
         """
 
     def detail(self, text: str) -> None:
-        """Say a detail, which only those hear who asked for details."""
+        """Say a detail: a message that is shown only to users who asked for details."""
 
     def warn(self, text: str) -> None:
         """Give a warning."""

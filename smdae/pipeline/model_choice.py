@@ -45,11 +45,11 @@ def _choices(model: str | None, fast: bool) -> tuple[str, str]:
 
 
 def bytes_per_pixel(model: str | None, fast: bool, imports: Sequence[str] = ()) -> int | None:
-    """Return the most bytes of memory that a model, which `choose` may return, takes for each pixel of a picture.
+    """Return how many bytes of memory a pixel takes: the most of all models that `choose` may return.
 
     Returns:
-        None where memory does not follow from the number of pixels: a model of patches holds as many of them for any
-        picture. A model that cannot be loaded is left for its first picture to report.
+        None if one of these models is of patches, since it takes the same memory for a picture of any size. None, too,
+        if one cannot be loaded: the error is raised later, with the first picture.
     """
     from smdae.files.model_file import load
     from smdae.models.patchwise import Patchwise
@@ -74,7 +74,7 @@ def mention_fitted(model: str | None, fast: bool, messages: Messages) -> None:
 
 @contextmanager
 def telling_of_variable(model: str | None, fast: bool) -> Iterator[None]:
-    """Let each ModelError within the context begin with $SMDAE_MODEL, if that is what names the model."""
+    """Let each ModelError of the `with` block begin with $SMDAE_MODEL, if that variable names the model."""
     try:
         yield
     except ModelError as error:

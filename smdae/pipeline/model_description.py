@@ -51,10 +51,10 @@ def record(name: str) -> dict[str, Any]:
 
 
 def self_tested(name: str) -> float:
-    """Return by how much the results of a model differ from those where it was written, relative; loads torch.
+    """Return the relative difference of the results of a model here and where its file was written; loads torch.
 
     Raises:
-        ModelError: There is no such model, it holds no self-test, or they differ by more than 0.1 %.
+        ModelError: There is no such model, its file holds no self-test, or the difference is over 0.1 %.
     """
     from smdae.files import bundle, self_test
     from smdae.files.model_file import load

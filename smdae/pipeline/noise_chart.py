@@ -18,9 +18,9 @@ MAX_LAGS = 3  # pixels, up to which the correlation is shown
 
 
 def curve(noise: "Noise", low: float, high: float) -> tuple[list[float], list[float]]:
-    """Return COLUMNS brightnesses from low to high, and the standard deviation of the noise at each.
+    """Return two lists of COLUMNS numbers: brightnesses from low to high, and the standard deviation of noise at each.
 
-    For several channels it is the root of the mean variance, that of blotches of colour included.
+    The standard deviation is the root of the mean variance of the channels; blotches of colour add to the variance.
     """
     import torch
 
@@ -33,9 +33,8 @@ def curve(noise: "Noise", low: float, high: float) -> tuple[list[float], list[fl
 def curve_of(found: "PictureNoise", factor: float, offset: float) -> tuple[list[float], list[float]]:
     """Return COLUMNS brightnesses of a picture, and the standard deviation of its noise at each, in a unit of display.
 
-    In that unit black is `offset`, and white `factor` above it.
-
-    They go from its darkest to its brightest values, but for one in a thousand at either end.
+    In the unit of display black is `offset`, and white is `offset` + `factor`. The brightnesses go from the darkest to
+    the brightest value of the picture, but for one pixel in a thousand at either end.
     """
     import numpy as np
 

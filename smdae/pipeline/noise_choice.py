@@ -38,7 +38,7 @@ def noise_named(text: str) -> "Kind | Noise":
 
 
 def profile(text: str, label: str) -> str:
-    """Return the YAML of a noise profile: that in the file named, or the text itself if it has more than one line.
+    """Return the YAML of a noise profile: the text itself if it has more than one line, else what its file holds.
 
     Raises:
         UsageError: There is no such file, or it is not a noise profile; the message begins with the label.

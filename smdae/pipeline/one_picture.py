@@ -160,7 +160,7 @@ def _single(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
 def _encoded(
     job: Job, picture: Picture, outcome: Outcome, kind: str, model: Any, options: Options, data: bytes | None
 ) -> bytes:
-    """Return the bytes of the result; those of the input itself if nothing changed."""
+    """Return the bytes of the result's file; if nothing changed, the bytes of the input."""
     result = outcome.picture
     is_unchanged = result.pixels is picture.pixels and kind == picture.format
     if is_unchanged and options.quality is None and not options.strip:

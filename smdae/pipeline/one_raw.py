@@ -86,7 +86,7 @@ def _refuse(options: Options) -> None:
 
 
 def stand_in(size: tuple[int, int], depth: str) -> Picture:
-    """Return a colour picture of a size, (width, height), to check formats and models; it takes almost no memory."""
+    """Return a colour picture of a size, (width, height), that takes almost no memory, to check formats and models."""
     pixels = np.broadcast_to(np.arange(3).astype(depth), (size[1], size[0], 3))
     return Picture(pixels, WHITES[depth], "TIFF")
 
@@ -163,9 +163,9 @@ def _as_planes(noise: "Noise", shot: "Shot", mosaic: "Mosaic") -> "Noise":
 
 
 def _profile(found: PictureNoise, shot: "Shot", name: str) -> bytes:
-    """Return the noise of a mosaic as a YAML profile, in the sensor's unit; raise InputError if it has none.
+    """Return the noise of a mosaic as a YAML profile, in the sensor's unit; raise InputError if there is no noise.
 
-    Without a mosaic that of the developed picture.
+    If the file has no mosaic, the profile is of the developed picture.
     """
     from smdae.noise import Noise
 
@@ -184,7 +184,7 @@ def _profile(found: PictureNoise, shot: "Shot", name: str) -> bytes:
 def _clean(
     mosaic: "Mosaic", found: PictureNoise, model: Any, options: Options, watch: Watch | None
 ) -> np.ndarray | None:
-    """Return the denoised pixels of a mosaic; None if it has no noise.
+    """Return the denoised pixels of a mosaic; None if the mosaic has no noise.
 
     White pixels stay as they are: if one colour alone fell a little below white, the picture would have a tint.
     """

@@ -118,7 +118,7 @@ class _Run:
     def _denoise(self, image: "Image", channels: dict[int, Channel], slab: Slab, values: np.ndarray) -> bool:
         """Denoise the planes of a part in place, and return whether anything changed.
 
-        `values` are those of the part with its margin; only the part itself is right afterwards.
+        `values` holds the part and its margin; afterwards only the part itself is denoised right.
         """
         from smdae.denoising.pages import is_blank
 

@@ -95,7 +95,7 @@ class Options:
 
     @property
     def takes_nothing_out(self) -> bool:
-        """Return whether pictures stay as they are: the strength is 0, or that of brightness and of colour."""
+        """Return whether pictures stay as they are: `strength` is 0, or both `luma` and `chroma` are 0."""
         return not self.strength or not (self.luma or self.chroma)
 
     def white_of(self, picture: "Picture") -> float:

@@ -140,9 +140,10 @@ def described(
     part: str = "",
     piece: str = "page",
 ) -> Description:
-    """Return the description of a picture, the first of so many pages, with the model that `denoise` would use.
+    """Return the description of a picture, with the model that `denoise` would use.
 
-    The noise was found with these options; the rest is as in `Description`.
+    `pages` is the number of pages of its file, and `found` the noise that was found with `options`. All other arguments
+    are attributes of `Description`.
     """
     from smdae.pipeline.model_choice import choose
 

@@ -14,7 +14,11 @@ OME, OF_OME = ".ome", (".tif", ".tiff", ".tf2", ".tf8", ".btf", VOLUME)
 
 
 def parted_name(name: str) -> tuple[str, str]:
-    """Return the stem and the ending of a picture's name: of cells.ome.tif they are cells and .ome.tif."""
+    """Return the stem and the ending of the name of a picture's file, without its folder.
+
+    The ending is the last one, such as .png, and "" if there is none. Both parts of .ome.tif, .ome.zarr and .fits.gz
+    belong to it.
+    """
     from smdae.files import fits, packing
 
     path = Path(name)
@@ -46,7 +50,7 @@ def is_more(name: str | Path) -> bool:
 
 
 def special_format(name: str | Path) -> str | None:
-    """Return the format that a file is called by, of those that `denoise` alone reads; None for any other."""
+    """Return "camera raw", "FITS", "Y4M" or "OME-Zarr" if the ending of a name stands for that format, else None."""
     from smdae.files import fits, y4m
 
     if is_raw_name(name):
@@ -57,7 +61,7 @@ def special_format(name: str | Path) -> str | None:
 
 
 def missing_reader(name: str) -> str | None:
-    """Return how to install the reader of a file of that name; None where it is there, or nothing reads such files."""
+    """Return how to install the reader of a file of that name; None if a reader is installed, or there is none."""
     from smdae.files import fits, ome_zarr, raw
     from smdae.files.formats import FORMATS, SUFFIXES, missing
 

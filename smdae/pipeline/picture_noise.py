@@ -158,9 +158,9 @@ def find_noise(picture: Picture, model: Any, options: Options, name: str) -> Pic
 
 
 def _level_of(prepared: "Prepared") -> float:
-    """Return the root mean square of the levels of white noise in a picture, or in its middle if that is large.
+    """Return the root mean square of the levels of white noise in a picture, or in the middle of a large picture.
 
-    It is in the unit that spans its scale.
+    The unit is that in which white lies 1 above black.
     """
     from smdae.estimation.correlated import rms
     from smdae.estimation.noise_level import levels

@@ -79,7 +79,7 @@ class Plan:
 def plan(
     inputs: list[Path], naming: Naming, of_list: list[Path] | None = None, share: tuple[int, int] | None = None
 ) -> Plan:
-    """Find all pictures, and return them with where their results go; one that is named twice is denoised once.
+    """Find all pictures, and return them with where their results go; a picture that is named twice appears once.
 
     Args:
         inputs: Files, folders, patterns and -.
@@ -152,7 +152,7 @@ def _folder(naming: Naming, many: bool) -> Path | None:
     The output is a folder if it exists as one, ends in a slash, or is to hold many results.
 
     Raises:
-        OutputError: It is to be a folder, and is a file.
+        OutputError: The output is to be a folder, and is a file.
     """
     from smdae.files.formats import SUFFIXES
 

@@ -17,10 +17,10 @@ INDENT = "  "
 
 
 def record(file: Path) -> dict[str, Any]:
-    """Return the JSON record of a profile; values and levels are in the unit of the pictures that it is for.
+    """Return the JSON record of a noise profile, with values and levels in the unit of the pictures that it is for.
 
     Raises:
-        UsageError, InputError: It cannot be read, or is not a noise profile.
+        UsageError, InputError: The file cannot be read, or is not a noise profile.
     """
     noise = _read(file)
     points = list(zip(*curve(noise, noise.zero, noise.white), strict=True))
@@ -40,7 +40,11 @@ def record(file: Path) -> dict[str, Any]:
 
 
 def lines(file: Path) -> list[str]:
-    """Return the description of a profile as lines of text; errors are those of `record`."""
+    """Return the description of a noise profile as lines of text without newlines.
+
+    Raises:
+        UsageError, InputError: The file cannot be read, or is not a noise profile.
+    """
     noise = _read(file)
     entries = [
         f"noise: {noise.describe(unit=1.0)}",

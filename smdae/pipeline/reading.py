@@ -61,7 +61,7 @@ def read_picture(source: Path, data: bytes | None = None) -> "Picture":
 
 
 def measurable(source: Path) -> "Picture":
-    """Return the picture in a file as its distance from another is measured: that of four inks has them as channels.
+    """Return the picture in a file, to measure its distance from another; the inks of a CMYK JPEG are four channels.
 
     Raises:
         InputError, MemoryLimitError: As `images.read`.

@@ -36,7 +36,7 @@ REMARKS = {
 
 
 def claims(jobs: list[Job], inputs: list[Path]) -> dict[Path, bool]:
-    """Return each folder in which inputs are replaced, and whether it was named as a folder, or lies in one."""
+    """Return each folder in which inputs are replaced, and whether the folder or one around it is among `inputs`."""
     roots = [Path(os.path.realpath(path)) for path in inputs if path != STREAM and os.path.isdir(path)]
     folders = {Path(os.path.realpath(job.source)).parent for job in jobs if job.replaced}
     return {folder: any(folder.is_relative_to(root) for root in roots) for folder in sorted(folders)}
@@ -90,9 +90,9 @@ def refuse_raced(jobs: list[Job]) -> None:
 
 
 def misplaced(job: Job) -> str | None:
-    """Return in words why a result would change what nobody named; None if it would not.
+    """Return in words why a result would change a file that the user has not named; None if it would not.
 
-    It is its own input, by way of a link in the folder of the results, or what else a link there leads to.
+    The file is the input itself, or any other to which a symbolic link in the folder of the results leads.
     """
     if job.is_own:
         return "it is the input itself"

@@ -82,7 +82,7 @@ class Report:
         self.taken = 0
 
     def show(self, name: str, before: Picture, after: Picture, found: "PictureNoise", part: str = "") -> None:
-        """Keep the views of a picture, or of a `part` of its file, upright, unless the page has as many as it shows."""
+        """Keep views of a picture, or of a `part` of its file, turned upright; do nothing once there are MAX_VIEWS."""
         with self.lock:
             if self.taken >= MAX_VIEWS:
                 return

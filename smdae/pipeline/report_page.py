@@ -75,7 +75,7 @@ def _row(record: Mapping[str, Any], link: str | None) -> str:
 
 
 def _levels(noise: Sequence[Mapping[str, Any]]) -> str:
-    """Return the levels of noise in the unit in which they are described, that of the picture if it is no usual one."""
+    """Return the levels of noise on the 0 to 255 scale, or in the picture's unit if its white is no usual one."""
     from smdae.noise_text import short
 
     levels = [page["sigma"] for page in noise]

@@ -66,7 +66,7 @@ def wanted_kind(job: Job, format: str, ending: str | None) -> str:
     """Return the format of the result of a picture in a format; the arguments are those of `check_target`.
 
     Raises:
-        OutputError: Its name has the ending of no format that pictures are written in.
+        OutputError: The name of the result has an ending that stands for no format in which pictures are written.
     """
     suffix = job.target.suffix.lower()
     if job.target == STREAM:
@@ -123,7 +123,7 @@ def refuse_other_format(job: Job, options: Options, called: str, endings: Sequen
 def refuse_quality(kinds: Collection[str | None]) -> None:
     """Raise UsageError if none of the formats of some results has a quality, though --quality is given.
 
-    A format that files keep, and that pictures cannot be written in, is None.
+    None among `kinds` stands for a format in which smdae writes no pictures, of a file that keeps its format.
     """
     if kinds and set(kinds).isdisjoint(row.name for row in WITH_QUALITY):
         kind = next((kind for kind in kinds if kind), None)

@@ -46,7 +46,9 @@ def with_shared_noise(pages: Pages, model: Any, options: Options, name: str) -> 
 def typical_noise(
     pages: Pages, model: Any, options: Options, name: str, may_be_empty: bool = False
 ) -> tuple[PictureNoise, Options]:
-    """Estimate the noise of a few pages; return that of the median level, and the settings with a scale for all pages.
+    """Estimate the noise of a few pages; return the noise of the page with the median level, and the settings.
+
+    The settings are `options` with a scale for all pages.
 
     Args:
         pages: All pages, of which a few are examined.

@@ -176,9 +176,9 @@ def _part(pages: "Stack", key: "Key", number: int) -> str:
 
 
 def _for_group(group: "Group", channels: int, model: Any, options: Options, name: str) -> Options:
-    """Return the settings by which every page of a channel, one of so many, is denoised.
+    """Return the settings by which every page of a channel is denoised.
 
-    A level that was given is that of the channel; the rest of the noise and the scale are those of its typical page.
+    A level that the user gave holds for the channel; the rest of the noise and the scale are from its typical page.
     """
     from smdae.denoising.pages import is_blank
 

@@ -102,7 +102,7 @@ def _first(pages: "Sequence[NoiseFacts]") -> "NoiseFacts":
 
 
 def _none(pages: "Sequence[NoiseFacts]", is_estimated: bool) -> str:
-    """Return the words for a picture without noise, with the reason; empty if it has noise, or if that was given."""
+    """Return the words for a picture without noise, with the reason; "" if there is noise, or if it was given."""
     first = _first(pages)
     if not is_estimated or not first.estimate.noise.is_none:
         return ""
@@ -111,7 +111,7 @@ def _none(pages: "Sequence[NoiseFacts]", is_estimated: bool) -> str:
 
 
 def _noise(pages: "Sequence[NoiseFacts]", is_estimated: bool, piece: str) -> str:
-    """Return the estimated noise in words; empty if there is none, or if it was given."""
+    """Return the estimated noise in words; "" if there is no noise, or if the noise was given."""
     first = _first(pages)
     if not is_estimated or first.estimate.noise.is_none:
         return ""

@@ -69,21 +69,24 @@ class Denoiser:
 
     @property
     def samplers(self) -> tuple[str | None, ...]:
-        """Return the names of SAMPLERS that it can use; (None,) if it is no model."""
+        """Return the names of SAMPLERS that this denoiser can use; (None,) if it is no model."""
         if not self.models:
             return (None,)
         many = single_level(self.models[0]) is None
         return tuple(name for name, row in SAMPLERS.items() if many or not row.needs_range)
 
     def knows(self, sigma: float) -> bool:
-        """Return whether it was made for this level, or for any."""
+        """Return whether this denoiser was made for noise of level sigma, white being 1, or for any level."""
         if self.kind not in ("fit", "file"):
             return True
         level = single_level(self.models[0])
         return level is None or math.isclose(level, sigma, rel_tol=ROUNDING)
 
     def unfit(self, sigma: float) -> str | None:
-        """Return why it cannot denoise a level, None if it can: a model of many levels serves those levels only."""
+        """Return why this denoiser cannot serve a level, white being 1; None if it can.
+
+        A model of many levels serves these alone, a model of one level any.
+        """
         if self.kind in ("fit", "file") and single_level(self.models[0]) is None:
             low, high = self.models[0].noise_range
             if not low * (1 - ROUNDING) <= sigma <= high * (1 + ROUNDING):
@@ -92,9 +95,9 @@ class Denoiser:
 
     @torch.no_grad()
     def denoise(self, noisy: Tensor, sigma: float, sampler: str | None = None, fit: int = 0, seed: int = 0) -> Tensor:
-        """Return the estimate, not clipped, with the shape of noisy, (1, 1, h, w); SmdaeError if the steps diverge.
+        """Return the clean image, not clipped, with the shape of noisy, (1, 1, h, w); SmdaeError if the steps diverge.
 
-        Without a sampler it is that of one step.
+        A sampler of None takes one step. `fit` is the number of the model to use.
         """
         if self.models:
             row = SAMPLERS[sampler or "tweedie"]
@@ -168,10 +171,11 @@ class Job:
 
 
 def plan(context: Context) -> tuple[list[Job], list[LeftOut]]:
-    """Return the measurements to make, and those that are left out.
+    """Return the measurements to make, and those that are left out, with the reasons.
 
-    At the level of the contest every fit is measured and its error estimated; elsewhere the first of each objective.
-    More steps than one are tried with `dsm`, or the first model where it is missing, and, if there is time, with files.
+    At the level of the contest all fits of an objective are measured, and Stein's estimate of the error is made where
+    it can be; at other levels the first fit alone is measured. Samplers of many steps are tried with the fits of `dsm`,
+    or with the first model if there are none; and, unless the comparison is quick, with all models from files.
     """
     able, sigma, jobs = denoisers(context), context.contest.sigma, []
     left_out = [LeftOut(name, None, None, reason) for name, reason in _refused(context)]

@@ -51,9 +51,11 @@ class Quality:
 
 
 def measure(context: Context) -> Generator[float, None, Tables]:
-    """Measure every denoiser at every level.
+    """Measure every denoiser at every level, with each of its samplers that `plan` chooses.
 
-    Yield the share that is done, and return the tables `quality`, rows of `Quality`, and `left_out`, rows of `LeftOut`.
+    Yield the share of the work that is done, 0 to 1. Return two tables in a dict: `quality`, a `Quality` for each
+    measurement, and `left_out`, a `LeftOut` with the reason for each one that was not made or failed. Without images
+    to denoise `quality` is empty.
     """
     yield 0.0
     shown = examples(context)

@@ -78,7 +78,7 @@ def _statistics(
 
 
 def pooled(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Parallel, list[Parallel]]:
-    """Return the comparison of the gradients at several thetas as one long vector each, and that at each theta.
+    """Compare gradients, those at all thetas joined to one long vector and those at each theta; return both results.
 
     Each pair is of the mean gradients of the same K >= 3 batches under two objectives, both with shape (K, parameters).
     """
@@ -134,7 +134,10 @@ class Gradients:
         return [*self._thetas]
 
     def add(self, k: int, estimators: Sequence[Estimator]) -> None:
-        """Compute some estimators' gradients at the draws of batch k, which is the next of each, and keep them."""
+        """Compute and keep the gradients of some estimators at the draws of batch k.
+
+        Batches of an estimator are added in order, from 0: k is how many it has.
+        """
         chance = self._contest.generator(SEED_OFFSET + 2 * k)
         clean, _ = among(self._contest.patches)(self.draws, chance)
         for estimator in estimators:

@@ -75,8 +75,8 @@ def evidence(found: Parallel, batches: int, looks: int = 1) -> Evidence:
 def judged(together: Parallel, single: Mapping[str, Parallel], batches: int, looks: int = 1) -> tuple[str, Evidence]:
     """Return the name of the theta at which two gradients differ most clearly, or "all", and the evidence there.
 
-    `together` compares them with all thetas as one vector, `single` at each theta by its name; the rest is as for
-    `evidence`.
+    `together` compares the gradients at all thetas joined to one vector, `single` those at each theta, by its name.
+    `batches` and `looks` are as for `evidence`.
     """
     if len(single) > 1:
         looks *= 1 + len(single)

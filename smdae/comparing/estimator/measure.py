@@ -91,9 +91,9 @@ def _kinds(context: Context) -> list[Kind]:
 
 
 def measure(context: Context) -> Generator[float, None, Tables]:
-    """Measure the variances of all objectives and designs at all levels.
+    """Measure the variances of the gradients of all objectives and designs, at all levels and thetas.
 
-    Yield the share that is done, and return the table `variances`, rows of `Variance`.
+    Yield the share of the work that is done, 0 to 1. Return a dict with one table, `variances`, a `Variance` for each.
     """
     contest, kinds = context.contest, _kinds(context)
     shares = QUICK_SHARES if context.quick else SHARES

@@ -69,7 +69,7 @@ def controlled(row: Control, examples: Examples, model: Any, clean: Tensor, chan
 def timed(contest: Contest, kinds: Sequence[Kind], rounds: int) -> dict[Kind, float]:
     """Return the seconds that an example takes for each kind: its drawing, its loss and the gradient together.
 
-    They are measured in batches as in a fit, the median of so many rounds.
+    The seconds are measured in batches as in a fit; each figure is the median of `rounds`.
     """
     model, chance, m = contest.model(), contest.generator(SEED_OFFSET), min(contest.settings.batch, TIMED)
     draw = among(contest.patches)

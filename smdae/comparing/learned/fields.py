@@ -117,7 +117,12 @@ class View:
     patches: Tensor  # patches of the plane that are to be seen, with shape (n, d)
 
     def lattice(self, count: int) -> tuple[list[Tensor], Tensor]:
-        """Return coordinates in both directions, (count,) each, and all their pairs, (count^2, 2)."""
+        """Return a regular lattice over the square, its sides included.
+
+        Returns:
+            A list of the values of s and of t, each (count,), and the points (s, t), (count^2, 2): first all t of the
+            first s, then those of the next.
+        """
         share = torch.linspace(-1, 1, count).to(self.middle)
         across = [middle + self.half_side * share for middle in self.middle]
         return across, torch.cartesian_prod(*across)

@@ -30,7 +30,7 @@ class Exact:
     gradient: float  # norm of the gradient at the end; the fit is over where it is rounding
     value: float  # J, as squared error per dimension over sigma^2
     to_smooth: float  # Fisher divergence to q_sigma
-    least: float | None  # the least that any model of so many units has, None where it is not known
+    least: float | None  # the least that any model with this number of units has, None where it is not known
     to_clean: float | None  # Fisher divergence to q, None for points, which have no score
     like: str | None  # the first objective of the same density, of the data or of q_sigma; None for that itself
     distance: float | None  # |theta - theta'| / |theta'|, theta' being where that one ends

@@ -25,9 +25,13 @@ ROOM = 3.5  # around the means, in standard deviations
 
 
 def lines(rows: Sequence[Any]) -> bytes | None:
-    """Return a PNG file of the toys in one dimension, from thetas; None if there is none.
+    """Return a PNG of the densities, scores and errors of the scores of the toys in one dimension.
 
-    It shows densities, scores, and their distances.
+    Args:
+        rows: The rows of the table `thetas`, of toys of any dimension.
+
+    Returns:
+        None if no toy in the rows has one dimension.
     """
     keys = [key for key in dict.fromkeys(row.density for row in rows) if TOYS[key].dim == 1]
     if not keys:
@@ -76,9 +80,9 @@ def _ends(toy: Toy, room: float) -> tuple[float, float]:
 
 
 def planes(rows: Sequence[Any]) -> bytes | None:
-    """Return a PNG file of the toy in two dimensions, from thetas; None if there is none.
+    """Return a PNG of the scores, the errors of the scores and the units of the toy in two dimensions.
 
-    It shows scores, their distances, and the units.
+    `rows` is the table `thetas`. None if no toy in the rows has two dimensions.
     """
     rows = [row for row in rows if TOYS[row.density].dim == 2]
     if not rows:

@@ -79,7 +79,7 @@ def _between_powers(value: float, _: object) -> str:
 
 
 def _mark_best(judged: Sequence["Axes"], tables: Tables) -> None:
-    """Mark what is near the best PSNR, and that of the linear filter, in plots of the PSNR."""
+    """Mark the PSNRs near the best one, and the PSNR of the linear filter, in plots of the PSNR."""
     baselines = {b.name: b.psnr for b in tables["baselines"]}
     finals = [end.psnr for end in tables["ends"] if end.psnr is not None]
     for axes in judged:
