@@ -22,7 +22,7 @@ class SelfEnsemble:
         self.halo, self.shift_multiple, self.bytes_per_pixel = model.halo, model.shift_multiple, model.bytes_per_pixel
 
     def with_products_in(self, dtype: torch.dtype) -> "SelfEnsemble":
-        """Return the ensemble with the products of its model in `dtype`; self if the model allows no choice of dtype."""
+        """Return the ensemble with products of its model in `dtype`; self if the model allows no choice of dtype."""
         return SelfEnsemble(self.model.with_products_in(dtype)) if offers(self.model, HasPrecision) else self
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
