@@ -78,9 +78,9 @@ def test_an_unknown_name_is_told_the_valid_ones(name, words, capsys):
 
 
 def test_json_tells_which_model_it_was(capsys):
-    assert main(["denoise", "a.png", "-m", "natural-gray-small@1", "-s", "20", "--json"]) == 0
+    assert main(["denoise", "a.png", "-m", "natural-gray-small@2", "-s", "20", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["model"]
-    assert told["name"] == "natural-gray-small@1"
+    assert told["name"] == "natural-gray-small@2"
     assert told["digest"] == bundle.entries()["natural-gray-small"]["digest"]
     assert main(["denoise", "a.png", "-m", "m.safetensors", "-y", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["model"]

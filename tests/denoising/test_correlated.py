@@ -9,8 +9,9 @@ from smdae import Noise, denoise
 from smdae.curves import Affine
 from smdae.denoising.correlated import Correlated, white_level
 from tests.estimation.pictures import GRAIN, in_colour, sampled, scene
+from tests.white_network import of_white_noise
 
-SMALL = "natural-gray-small"  # which knows white noise alone
+SMALL = of_white_noise("natural-gray-small")
 
 
 def psnr(result, clean):

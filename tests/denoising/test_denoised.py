@@ -22,7 +22,7 @@ def found():
 
 def test_it_has_the_pixels_the_model_the_noise_and_the_quality(found):
     np.testing.assert_array_equal(found.pixels, smdae.denoise(NOISY, "natural-gray-small", 20))
-    assert found.model.name == "natural-gray-small@1"
+    assert found.model.name == "natural-gray-small@2"
     assert len(found.model.digest) == 32
     assert found.noise.sigma == pytest.approx(20)
     error = np.square(found.pixels - CLEAN).mean()

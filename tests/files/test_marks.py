@@ -42,7 +42,7 @@ def test_a_result_names_its_model_once_however_often_it_is_denoised(here, format
         main(["denoise", f"b.{format.lower()}", "-m", "natural-gray-small", "-s", "20", "-o", f"c.{format.lower()}"])
         == 0
     )
-    assert "natural-gray-small@1 (" in words_in(f"c.{format.lower()}")
+    assert "natural-gray-small@2 (" in words_in(f"c.{format.lower()}")
     assert (here / f"c.{format.lower()}").read_bytes().count(b"denoised by smdae") == 1
 
 

@@ -28,7 +28,7 @@ def test_the_model_denoises_better_and_says_by_how_much(model, monkeypatch):
     assert better is not model
     assert all((tensor == before[name]).all() for name, tensor in model.state_dict().items())
     assert better.card["gain"] > 0
-    assert better.identity.name == "natural-gray-small@1, adapted"
+    assert better.identity.name == "natural-gray-small@2, adapted"
     assert "gain" not in model.card
     errors = [np.square(smdae.denoise(NOISY, one, SIGMA, white=255) - BRICK).mean() for one in (model, better)]
     assert errors[1] < errors[0]
