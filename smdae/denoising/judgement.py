@@ -23,9 +23,9 @@ Checking a given level means estimating the level, which takes as long as denois
 
 which holds for the posterior mean, does not come out. For the bundled networks it holds within 5 % at the right level,
 and is off by 9 % or more for nine photographs in ten at a level that is 20 % off. If the level was estimated and the
-left side is larger, some part of the picture has more noise than was found, and that is a doubt too. So is a level in the
-middle of one of its quarters that is more than 1.75 times the level found. Of 123 photographs with noise of sigma 15,
-25 or 50 no quarter had more than 1.5 times the level of all; with sigma 5 one in twenty had more than 1.78 times.
+left side is larger, some part of the picture has more noise than was found, and that is a doubt too. So is a level in
+the middle of one of its quarters that is more than 1.75 times the level found. Of 123 photographs with noise of sigma
+15, 25 or 50 no quarter had more than 1.5 times the level of all; with sigma 5 one in twenty had more than 1.78 times.
 
 The estimate is shown only if there is no doubt and its standard error is at most 1 dB. The PSNR is that of the result
 clipped to black and white, as everywhere.
