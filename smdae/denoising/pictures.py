@@ -19,8 +19,7 @@ import numpy as np
 
 from smdae.denoising.arrays import array_of, is_image
 from smdae.errors import UsageError
-from smdae.files.npy_stack import looks_like_channels
-from smdae.files.picture import STANDS_FOR, as_integers
+from smdae.files.picture import STANDS_FOR, as_integers, looks_like_channels
 
 KINDS = {"H": "rows", "Y": "rows", "W": "columns", "X": "columns", "C": "channels", "S": "channels"}
 KINDS |= dict.fromkeys("NTZ", "pages")

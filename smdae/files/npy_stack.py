@@ -16,23 +16,11 @@ from smdae.files.plain import npy_array, npy_header
 
 MAX_CHANNELS = 4  # length of the last of three axes, up to which it is taken for channels
 COLOURS = 3
-MAX_NARROW, MIN_WIDE = 16, 64  # pixels: pages so narrow, of so many and so long, are mostly channels that come last
 
 
 def is_stack(shape: tuple[int, ...]) -> bool:
     """Return whether an array of that shape is a stack of pictures."""
     return (len(shape) == 3 and shape[2] > MAX_CHANNELS) or (len(shape) == 4 and shape[3] == COLOURS)
-
-
-def looks_like_channels(count: int, height: int, width: int) -> bool:
-    """Return whether pages are so many, long and narrow that their columns are more likely the channels of one picture.
-
-    Args:
-        count: How many pages there are.
-        height: Their rows.
-        width: Their columns.
-    """
-    return 1 < width <= MAX_NARROW and min(count, height) >= MIN_WIDE
 
 
 def parts_of_npy(data: bytes) -> "NpyStack | None":

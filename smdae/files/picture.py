@@ -32,6 +32,7 @@ UNREADABLE_MODES = {
     "LAB": ("L*a*b* colour", "convert it to RGB first"),
     "I": ("32-bit integer samples", "convert it to 16-bit or floating point first"),
 }
+MAX_NARROW, MIN_WIDE = 16, 64  # pixels: pages so narrow, of so many and so long, are mostly channels that come last
 
 
 @dataclass(frozen=True)
@@ -274,3 +275,14 @@ def luma(pixels: np.ndarray) -> np.ndarray:
         return (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).astype(pixels.dtype, copy=False)
     wide = [channel.astype(np.uint32) for channel in (red, green, blue)]
     return ((19595 * wide[0] + 38470 * wide[1] + 7471 * wide[2] + 0x8000) >> 16).astype(pixels.dtype)
+
+
+def looks_like_channels(count: int, height: int, width: int) -> bool:
+    """Return whether pages are so many, long and narrow that their columns are more likely the channels of one picture.
+
+    Args:
+        count: How many pages there are.
+        height: Their rows.
+        width: Their columns.
+    """
+    return 1 < width <= MAX_NARROW and min(count, height) >= MIN_WIDE

@@ -22,7 +22,7 @@ def called(job: Job) -> str:
 
 def warn_of_channels(count: int, page: "Picture", job: Job, options: Options) -> None:
     """Warn if the pages of a stack look like one picture whose channels come last; `page` is the first of `count`."""
-    from smdae.files.npy_stack import looks_like_channels
+    from smdae.files.picture import looks_like_channels
 
     height, width = page.pixels.shape[:2]
     if looks_like_channels(count, height, width):

@@ -20,7 +20,7 @@ def here(tmp_path, monkeypatch):
     """A folder with a noisy texture and an energy; few steps are taken."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SMDAE_MODEL", raising=False)
-    monkeypatch.setattr(adaptation.adapted, "__defaults__", (adaptation.adapted.__defaults__[0], 60))
+    monkeypatch.setattr(adaptation.adapted, "__defaults__", (adaptation.adapted.__defaults__[0], 150))
     monkeypatch.setattr(transform_spline.learnt_for, "__defaults__", (transform_spline.learnt_for.__defaults__[0], 40))
     brick = data.brick()[:192, :256] / np.float32(255)
     noise = np.random.default_rng(0).standard_normal(brick.shape, np.float32)

@@ -152,7 +152,7 @@ def test_a_given_level_is_looked_into_only_where_it_does_not_add_up(model, monke
     asked = []
     monkeypatch.setattr(judgement.noise_level, "estimate", lambda *_: (asked.append("level"), (25 / 255,))[1])
     monkeypatch.setattr(judgement, "coarseness", lambda *_: (asked.append("grain"), 1.0)[1])
-    for given, expected in ((25, []), (18, ["level", "grain"]), (33, ["level", "grain"]), (None, [])):
+    for given, expected in ((25, []), (18, ["level", "grain"]), (33, ["level", "grain"]), (None, ["level"])):
         asked.clear()
         judged(noise(CLEAN, 25), model, given)
         assert [*dict.fromkeys(asked)] == expected
