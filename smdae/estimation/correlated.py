@@ -25,9 +25,11 @@ FAINTEST_OF_JPEG = 0.6 / 255  # the same for JPEGs, which hide a part of the noi
 MAX_CHANNEL_DIFFERENCE = 0.1  # of the levels of channels from their mean, relative, if one level stands for all
 MIN_WEIGHT = 0.01  # of a bin, over the largest: smaller ones do not count in `ChannelBlocks.share`
 MIN_LOG_ODDS = -4.5  # of grain against texture: below it there is no grain; above, a second look decides
-# White noise has small eigenvalues that are alike and near the level of the blocks: if neither limit is exceeded, there
-# is no grain. Decay is that of `noise_level`; excess is the level of the blocks over that of the smallest eigenvalues.
-MAX_DECAY_OF_WHITE, MAX_EXCESS_OF_WHITE = 0.20, 10.0
+# White noise has small eigenvalues that are alike and near the level of the blocks. There is no grain if neither limit
+# is exceeded, of any noise or, with less excess, of noise of WHITE_STRONG and more: fainter noise of such decay is not
+# white (`estimate`). Decay is that of `noise_level`; excess is the level of the blocks over that of the eigenvalues.
+MAX_DECAY_OF_WHITE, MAX_EXCESS_OF_WHITE = 0.14, 10.0
+MAX_DECAY_OF_STRONG, MAX_EXCESS_OF_STRONG, WHITE_STRONG = 0.20, 1.6, 8 / 255
 # Where there is hardly any texture, as in white noise that was resized or rotated, these show grain without a second
 # look: decay, excess, weakest block, scatter, and correlation of neighbours. With more excess than white noise ever has
 # (1.4), and a level that rises with brightness, a second look decides whatever the decay.
@@ -136,9 +138,12 @@ def correlated_noise(
         return None
     channels = _correlation(blocks, seen)
     found = _features(seen, channels, levels, jpeg)
-    excess = level / max(rms([one.sigma for one in levels]), 1e-9)
+    white = rms([one.sigma for one in levels])
+    excess = level / max(white, 1e-9)
     decay = sum(one.decay for one in levels) / len(levels)
-    is_white = decay <= MAX_DECAY_OF_WHITE and excess <= MAX_EXCESS_OF_WHITE
+    is_white = (decay <= MAX_DECAY_OF_WHITE and excess <= MAX_EXCESS_OF_WHITE) or (
+        decay <= MAX_DECAY_OF_STRONG and excess <= MAX_EXCESS_OF_STRONG and white >= WHITE_STRONG
+    )
     odds = evidence().log_odds(found)
     if not is_white and odds > MIN_LOG_ODDS:
         factor = evidence().level_factor(found)

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
+from skimage import data
 
 from smdae.denoising.denoise import denoise
 from smdae.denoising.noise_search import estimate_noise, find_noise
@@ -114,3 +116,13 @@ def test_floats_of_a_jpeg_have_the_noise_of_the_jpeg():
     y = through_jpeg(sampled(Noise((Affine(read=5.0),), 255.0, grain=GRAIN), in_colour()), 75)
     floats = y.astype(np.float32) / 255
     assert find_noise(floats, scale_of(floats, None)).noise == find_noise(y, scale_of(y, None)).noise
+
+
+@pytest.mark.parametrize("name", ["astronaut", "coffee"])
+def test_faint_noise_whose_neighbours_are_a_little_alike_is_found(name):
+    clean = getattr(data, name)()[100:300, 100:360].astype(float)
+    noise = gaussian_filter(np.random.default_rng(0).standard_normal(clean.shape), (0.5, 0.5, 0))
+    noisy = np.clip(np.rint(clean + 6 * noise / noise.std()), 0, 255).astype(np.uint8)
+    found = estimate_noise(noisy)
+    assert found.kind == "grain"
+    assert found.sigma == pytest.approx(6, rel=0.15)
