@@ -147,7 +147,7 @@ def together(place: Place) -> Iterator[Share]:
 
 @dataclass
 class _Others:
-    """What this process hears of the ends of others: the first one from each, and all others from the first.
+    """The ends of other processes, as this one hears of them: the first from each, all others from the first.
 
     Attributes:
         ends: The ends of the other processes, by rank; in other processes than the first, that of the command, by 0.

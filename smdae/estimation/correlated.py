@@ -26,10 +26,10 @@ MAX_CHANNEL_DIFFERENCE = 0.1  # of the levels of channels from their mean, relat
 MIN_WEIGHT = 0.01  # of a bin, over the largest: smaller ones do not count in `ChannelBlocks.share`
 MIN_LOG_ODDS = -4.5  # of grain against texture: below it there is no grain; above, a second look decides
 # White noise has small eigenvalues that are alike and near the level of the blocks. There is no grain if neither limit
-# is exceeded, of any noise or, with less excess, of noise of WHITE_STRONG and more: fainter noise of such decay is not
+# is exceeded, of any noise or, with less excess, of noise of STRONG_WHITE and more: fainter noise of such decay is not
 # white (`estimate`). Decay is that of `noise_level`; excess is the level of the blocks over that of the eigenvalues.
 MAX_DECAY_OF_WHITE, MAX_EXCESS_OF_WHITE = 0.14, 10.0
-MAX_DECAY_OF_STRONG, MAX_EXCESS_OF_STRONG, WHITE_STRONG = 0.20, 1.6, 8 / 255
+MAX_DECAY_IF_STRONG, MAX_EXCESS_IF_STRONG, STRONG_WHITE = 0.20, 1.6, 8 / 255
 # Where there is hardly any texture, as in white noise that was resized or rotated, these show grain without a second
 # look: decay, excess, weakest block, scatter, and correlation of neighbours. With more excess than white noise ever has
 # (1.4), and a level that rises with brightness, a second look decides whatever the decay.
@@ -142,7 +142,7 @@ def correlated_noise(
     excess = level / max(white, 1e-9)
     decay = sum(one.decay for one in levels) / len(levels)
     is_white = (decay <= MAX_DECAY_OF_WHITE and excess <= MAX_EXCESS_OF_WHITE) or (
-        decay <= MAX_DECAY_OF_STRONG and excess <= MAX_EXCESS_OF_STRONG and white >= WHITE_STRONG
+        decay <= MAX_DECAY_IF_STRONG and excess <= MAX_EXCESS_IF_STRONG and white >= STRONG_WHITE
     )
     odds = evidence().log_odds(found)
     if not is_white and odds > MIN_LOG_ODDS:

@@ -28,6 +28,8 @@ from smdae.estimation.blocks import MAX_PIXELS, SIDE, Blocks, survey, tiles_of
 from smdae.estimation.compression import is_lossy, jpeg_quality
 from smdae.estimation.correlated import (
     FAINTEST,
+    MAX_DECAY_OF_WHITE,
+    STRONG_WHITE,
     ChannelBlocks,
     channel_blocks,
     correlated_noise,
@@ -47,9 +49,9 @@ from smdae.noise import Noise
 Kind = Literal["auto", "white", "shot", "grain"]
 KINDS: tuple[Kind, ...] = ("auto", "white", "shot", "grain")
 
-# Decay of the eigenvalues (`noise_level.Level`) above which there is texture and no noise, for weak and strong noise:
-# texture seldom looks as strong as STRONG.
-MAX_DECAY, MAX_DECAY_OF_STRONG, STRONG = 0.14, 0.40, 8 / 255
+# Decay of the eigenvalues (`noise_level.Level`) above which what is as strong as STRONG_WHITE is texture, and no noise.
+# Texture seldom looks so strong: what is fainter is texture above MAX_DECAY_OF_WHITE.
+MAX_DECAY_OF_STRONG = 0.40
 MIN_SIDE = 2 * SIDE  # pixels: in smaller pictures only white noise is looked for,
 FAINTEST_OF_SMALL = 8 / 255  # and what has no larger sigma may be texture
 MAX_SAMPLE = 1 << 18  # values from which the range of a picture is taken
@@ -290,7 +292,7 @@ def _white(levels: tuple[noise_level.Level, ...], clipped: bool, faintest: float
     if mean <= faintest:
         return _none(f"no more than sigma {255 * mean:.1f}" if mean else "none is to be seen")
     decay, of_strong = sum(level.decay for level in levels) / len(levels), math.inf if known else MAX_DECAY_OF_STRONG
-    if decay > (MAX_DECAY if mean < STRONG else of_strong):
+    if decay > (MAX_DECAY_OF_WHITE if mean < STRONG_WHITE else of_strong):
         return _none("what there is looks like texture")
     noise = Noise(curves_of([level.sigma for level in levels]))
     return Estimate(noise, noise_level.standard_error(mean, clipped) / mean)
