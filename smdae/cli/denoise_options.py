@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smdae.cli.denoise import Declared
+from smdae.cli.denoise_declared import Declared
 from smdae.cli.options import DEPTHS, bytes_of, check_range
 from smdae.errors import UsageError
 from smdae.files.formats import ENDINGS, NAMES

@@ -135,9 +135,10 @@ def _descriptions(source: Path, options: "Options", json_: bool, check: bool) ->
         said = [f"{INDENT}self-test passed: results differ by {100 * off:.1g} % at most" for off in apart.values()]
         return [model_description.lines(name) + said]
     from smdae.pipeline import picture_description
+    from smdae.pipeline.described_files import describe
 
     write = picture_description.record_of if json_ else picture_description.lines_of
-    return [write(description) for description in picture_description.describe(source, options)]
+    return [write(description) for description in describe(source, options)]
 
 
 def _is_model(source: Path) -> bool:

@@ -224,8 +224,8 @@ def _as_a_whole(task: Task, side: int, where: torch.device, watch: Watch | None)
     noisy: Tensor = task.noisy((slice(None), slice(None)), torch.device("cpu"))
     tiled = Tiled(task.treat(task.base_on(where)), side, where)
     if watch:
-        watch(0, task.steps)
+        watch(0, task.walk.steps)
     for done, estimate in enumerate(task.estimates(noisy, tiled), 1):
         yield task.stored(estimate)
         if watch:
-            watch(done, task.steps)
+            watch(done, task.walk.steps)

@@ -57,7 +57,7 @@ def estimate_psnr(
     _, task = one_task("estimate_psnr", image, model, sigma, axes=axes, noise=noise, device=device, options=options)
     if not task.is_one_step:
         raise UsageError(
-            f"the PSNR can be estimated for one step only, and '{task.sampler}' takes several: leave sampler out"
+            f"the PSNR can be estimated for one step only, and '{task.walk.sampler}' takes several: leave sampler out"
         )
     if not task.changes:
         return NOT_JUDGED

@@ -12,7 +12,7 @@ from torch import Tensor
 from smdae.checked import whole
 from smdae.denoising.conversion import as_pixels, as_tensor
 from smdae.denoising.flat import flat_areas
-from smdae.denoising.paths import by_channels, paths
+from smdae.denoising.paths import Walk, by_channels, paths
 from smdae.denoising.precision import check_precision, chosen_precision, with_precision
 from smdae.denoising.preparation import Prepared, prepare
 from smdae.denoising.request import checked_pixels, checked_sigma, checked_white, resolved_model, with_stride
@@ -43,10 +43,7 @@ class Task:
         noise: The noise of the image, white being 1.
         levels: Sigma as passed to the denoiser, white being 1: one level, or one for each channel.
         strengths: How much of the noise is taken out.
-        sampler: A name of SAMPLERS.
-        steps: Number of steps of the sampler.
-        step_size: Size of a step, in the sampler's own unit.
-        seed: Seed of the noise that the sampler draws, if any.
+        walk: How the image moves along the score.
         precision: A name of PRECISIONS.
         ends: The least and the largest value of the image, white being 1.
         level_error: Relative standard error of the estimated noise level; 0 if the level was given.
@@ -61,10 +58,7 @@ class Task:
     noise: Noise
     levels: tuple[float, ...]
     strengths: Strengths
-    sampler: str
-    steps: int
-    step_size: float
-    seed: int
+    walk: Walk
     precision: str = "auto"
     ends: tuple[float, float] = (-math.inf, math.inf)
     level_error: float = 0.0
@@ -163,10 +157,7 @@ class Task:
             noise=noise,
             levels=levels,
             strengths=strengths,
-            sampler=sampler,
-            steps=steps,
-            step_size=step_size,
-            seed=whole(seed, "seed", -SEEDS, 2 * SEEDS - 1),
+            walk=Walk(sampler, steps, step_size, whole(seed, "seed", -SEEDS, 2 * SEEDS - 1)),
             precision=precision,
             ends=prepared.ends,
             one_pass=one_pass,
@@ -241,7 +232,7 @@ class Task:
     @property
     def is_one_step(self) -> bool:
         """Return whether the sampler takes one step, so that each tile can be denoised alone."""
-        return SAMPLERS[self.sampler].max_steps == 1
+        return SAMPLERS[self.walk.sampler].max_steps == 1
 
     def estimates(self, noisy: Tensor, model: Any) -> Iterator[Tensor]:
         """Return an iterator over all estimates, blended by the strengths, flat areas as they were; else as `paths`."""
@@ -251,7 +242,7 @@ class Task:
             mixed = self.strengths.combined(noisy, clean, self.bounds)
             return mixed if flat is None else torch.where(flat, noisy, mixed)
 
-        return map(combined, paths(model, noisy, self))
+        return map(combined, paths(model, noisy, self.levels, self.walk))
 
     def estimate(self, noisy: Tensor, model: Any = None) -> Tensor:
         """Return the last of `estimates`; shape and errors are those of `paths`."""
@@ -261,7 +252,7 @@ class Task:
     def mean(self, noisy: Tensor, model: Any = None) -> Tensor:
         """Return the posterior mean, not clipped or blended, white being 1, with the shape of noisy, (1, C, h, w)."""
         model = self.model if model is None else model
-        return by_channels(self, noisy, lambda x, sigma: posterior_mean(model, x, sigma))
+        return by_channels(self.model, noisy, self.levels, lambda x, sigma: posterior_mean(model, x, sigma))
 
     def stored(self, estimate: Tensor) -> np.ndarray:
         """Return an estimate, (1, C, h, w), in the unit and dtype of the image, (h, w, C)."""

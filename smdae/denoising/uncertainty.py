@@ -54,7 +54,7 @@ def variance(task: Task, device: torch.device | str = "cpu", watch: Watch = lamb
         with torch.inference_mode():
             if offers(model, HasPosteriorVariance):
                 watch(done, len(tiles))
-                of_tile = by_channels(task, noisy, lambda planes, sigma: model.posterior_variance(planes, sigma))
+                of_tile = by_channels(model, noisy, task.levels, model.posterior_variance)
             else:
                 corner = tuple(part.start % SPACING for part in tile.padded)
                 report = _progress_of_tile(watch, done, len(tiles), len(_groups(task)))

@@ -13,6 +13,7 @@ one_raw, one_fits, one_volume, one_stream, several, stacked
                        the same for files that are not a single picture
 reading, picture_noise, outcome, placing
                        its stages: read, find the noise, denoise, write
+found_noise            the noise that was found in a picture
 shared_noise           the noise that the pages of a file share
 model_choice           which model denoises a picture
 noise_choice           the meaning of --noise
@@ -21,9 +22,9 @@ peers, sharing         many files, in several processes
 messages               receivers of messages
 summary, records       the report on a result: in words, and as JSON
 measured               the distance of pictures from a clean one
-report                 the report as a page, with report_page and report_style
-picture_description    the description of pictures for `info`, with special_files, model_description,
-                       profile_description and noise_chart for other files, models and noise
+report                 the report as a page, with report_views, report_page and report_style
+described_files        the reading of files for `info`, which picture_description describes in words and as JSON;
+                       model_description and profile_description are for models and noise, noise_chart draws
 card, fit_files        the model file, log and state of a fit
 compare                `smdae.compare`
 compared               the folder of a comparison

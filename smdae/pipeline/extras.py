@@ -104,8 +104,9 @@ def refuse_for(extras: Extras, blend: float, adapt: bool, task: "Task") -> None:
             f"{asked[0]} is for {kinds} noise, and that of this picture is {kind}",
             "treat it as white with --noise white, or leave the option out",
         )
-    if blend and SAMPLERS[task.sampler].is_random:
-        raise UsageError(f"--blend goes from a mean to a sample, and '{task.sampler}' gives samples", "leave one out")
+    if blend and SAMPLERS[task.walk.sampler].is_random:
+        sampler = task.walk.sampler
+        raise UsageError(f"--blend goes from a mean to a sample, and '{sampler}' gives samples", "leave one out")
     if extras.samples or blend:
         sampling(task)
     if extras.components and 0 in task.channel_levels:
@@ -134,11 +135,11 @@ def sampling(task: "Task") -> "Task":
     """
     from smdae.denoising.samplers import SAMPLERS, checked_steps, refuse_single_level
 
-    if SAMPLERS[task.sampler].is_random:
+    if SAMPLERS[task.walk.sampler].is_random:
         return task
     refuse_single_level("langevin", task.loaded)
     steps, size = checked_steps("langevin")
-    return replace(task, sampler="langevin", steps=steps, step_size=size)
+    return replace(task, walk=replace(task.walk, sampler="langevin", steps=steps, size=size))
 
 
 def encoded_extras(
@@ -181,7 +182,12 @@ def _samples(
     sampler = sampling(task)
     first = 1 if sampler is task else 0  # then the result is the sample of the task's own seed
     for k, path in enumerate(_numbered(job.target, "sample", extras.samples, job.target.suffix), first):
-        yield path, encode(run_task(replace(sampler, seed=task.seed + k), device, watch=watch))
+        yield (
+            path,
+            encode(
+                run_task(replace(sampler, walk=replace(sampler.walk, seed=task.walk.seed + k)), device, watch=watch)
+            ),
+        )
 
 
 def _components(

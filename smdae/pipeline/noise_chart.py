@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from smdae.noise import Noise
-    from smdae.pipeline.picture_noise import PictureNoise
+    from smdae.pipeline.found_noise import PictureNoise
 
 COLUMNS, ROWS = 48, 9  # of a chart, in characters
 AXIS_ENDS = (1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10)  # times a power of ten

@@ -12,11 +12,12 @@ from smdae.files import fits, packing
 from smdae.files.fits import Image
 from smdae.files.picture import Picture
 from smdae.files.writing import whole
+from smdae.pipeline.found_noise import NoiseFacts
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_names import parted_name
-from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared, refuse_unit
+from smdae.pipeline.picture_noise import is_noise_shared, refuse_unit
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called, refuse_misnamed

@@ -12,12 +12,12 @@ from smdae.files.formats import FORMATS, SUFFIXES
 from smdae.files.images import encode
 from smdae.files.picture import WHITES, Picture, with_depth
 from smdae.files.raw import Shot
+from smdae.pipeline.found_noise import PictureNoise
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_names import is_raw_name
-from smdae.pipeline.picture_noise import PictureNoise
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import beside, origin_of, put_bytes
 from smdae.pipeline.reading import called

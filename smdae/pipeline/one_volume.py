@@ -24,10 +24,11 @@ from smdae.files.slabs import ROOM, Slab, slabs
 from smdae.files.whole_folder import refuse_folder, whole_folder
 from smdae.files.zarr_chunks import fill_of, grid_of
 from smdae.files.zarr_images import Image, array_of
+from smdae.pipeline.found_noise import NoiseFacts, without_noise
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import Outcome, denoised
-from smdae.pipeline.picture_noise import NoiseFacts, refuse_unit, without_noise
+from smdae.pipeline.picture_noise import refuse_unit
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called

@@ -12,8 +12,9 @@ from smdae.files.images import read
 from smdae.files.orientation import lying_over
 from smdae.files.picture import Picture, deeper, luma, with_depth
 from smdae.pipeline.extras import refuse_for, sampling
+from smdae.pipeline.found_noise import PictureNoise
 from smdae.pipeline.options import Options
-from smdae.pipeline.picture_noise import PictureNoise, find_noise, is_noise_estimated
+from smdae.pipeline.picture_noise import find_noise, is_noise_estimated
 from smdae.progress import Watch
 
 if TYPE_CHECKING:

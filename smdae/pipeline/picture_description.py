@@ -1,20 +1,15 @@
 """Descriptions of pictures and of their noise, as `denoise` would find it: in words, as a chart and as JSON."""
 
 import math
-import sys
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from smdae.files import fits, images, ome_metadata, parts, raw, stack, y4m
 from smdae.files.picture import Picture
-from smdae.files.stack import Stack
 from smdae.pipeline.noise_chart import chart, correlation, curve_of, number
-from smdae.pipeline.places import STREAM
 
 if TYPE_CHECKING:
+    from smdae.pipeline.found_noise import PictureNoise
     from smdae.pipeline.options import Options
-    from smdae.pipeline.picture_noise import PictureNoise
 
 INDENT = "  "
 
@@ -66,65 +61,6 @@ class Description:
         """Return the share of the pixels, 0 to 1, that the estimate of the noise leaves out."""
         valid = self.found.prepared.valid
         return 0.0 if valid is None else 1 - float(valid.mean())
-
-
-def describe(source: Path, options: "Options") -> list[Description]:
-    """Read a file, estimate its noise, and return a description of each channel.
-
-    Raises:
-        InputError, MemoryLimitError: The file cannot be read.
-        UsageError, InputError: As `find_noise`; an option does not go with files of this kind.
-    """
-    from smdae.pipeline import special_files
-    from smdae.pipeline.picture_noise import find_noise
-    from smdae.pipeline.reading import piped
-    from smdae.pipeline.shared_noise import typical_noise
-    from smdae.pipeline.stacked import called_key
-
-    name = "stdin" if source == STREAM else str(source)
-    begun = y4m.exactly(sys.stdin.buffer, len(y4m.MAGIC)) if source == STREAM else None
-    if begun == y4m.MAGIC or (begun is None and y4m.is_video(source)):
-        return special_files.of_video(source, begun, name, options)
-    if ome_metadata.is_volume(source):
-        return special_files.of_volume(source, name, options)
-    content = source if begun is None else piped(begun)
-    if raw.is_raw(content, name):
-        return special_files.of_raw(content, name, options)
-    if fits.is_fits(content):
-        return special_files.of_fits(content, name, options)
-    several = parts.find(content, name)
-    if several is not None:
-        noise, shared = typical_noise(several, UNLOADED, options, name)
-        return [described(name, several.page(0), len(several), noise, shared, piece=several.container.piece)]
-    if stack.count(content) > 1:
-        with stack.opened(content, name) as pages:
-            descriptions = [
-                described(
-                    name,
-                    group.page(0),
-                    len(group),
-                    *typical_noise(group, UNLOADED, options, name, len(pages.groups) > 1),
-                    channel=(group.key.channel + 1, len(pages.groups)),
-                    series=group.key.series + 1,
-                    part=called_key(pages, group.key) if len(pages.axes) > 1 else "",
-                )
-                for group in pages.groups.values()
-            ]
-            return descriptions or [_of_bits(name, pages, options)]
-    picture = images.read(content, name)
-    return [described(name, picture, 1, find_noise(picture, UNLOADED, options, name), options)]
-
-
-def _of_bits(name: str, pages: "Stack", options: "Options") -> Description:
-    """Describe a TIFF whose pages are all of one bit a sample, which `denoise` leaves as they are."""
-    from smdae.pipeline.picture_noise import find_noise
-
-    bits = pages.pictures(0)[0]
-    picture = replace(bits, pixels=255 * bits.pixels)
-    height, width = picture.pixels.shape[:2]
-    size = f"{len(pages)} pages of {width} x {height}" if len(pages) > 1 else f"{width} x {height}"
-    what = f"{size} in black and white, 1 bit, TIFF"
-    return described(name, picture, len(pages), find_noise(picture, UNLOADED, options, name), options, what=what)
 
 
 def described(

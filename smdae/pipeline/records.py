@@ -10,8 +10,8 @@ from smdae.pipeline.places import Job
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
+    from smdae.pipeline.found_noise import NoiseFacts
     from smdae.pipeline.outcome import Outcome
-    from smdae.pipeline.picture_noise import NoiseFacts
 
 
 def words_of(model: Any) -> str:

@@ -12,8 +12,8 @@ from html import escape
 from typing import Any
 
 from smdae import __version__
-from smdae.pipeline.report import Pair, View
 from smdae.pipeline.report_style import SCRIPT, STYLE
+from smdae.pipeline.report_views import Pair, View
 
 CHART = 560, 240  # pixels
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 40  # of these, around the curve

@@ -8,10 +8,11 @@ from smdae.errors import OutputError
 from smdae.files.formats import FORMATS
 from smdae.files.parts import Parts
 from smdae.files.picture import Picture
+from smdae.pipeline.found_noise import NoiseFacts
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_single
 from smdae.pipeline.outcome import denoised
-from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared
+from smdae.pipeline.picture_noise import is_noise_shared
 from smdae.pipeline.places import Job
 from smdae.pipeline.placing import origin_of, put_bytes
 from smdae.pipeline.reading import called, refuse_misnamed, warn_of_channels

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from smdae.files.picture import Picture
+from smdae.pipeline.found_noise import PictureNoise
 from smdae.pipeline.options import Options
-from smdae.pipeline.picture_noise import PictureNoise, find_noise
+from smdae.pipeline.picture_noise import find_noise
 
 if TYPE_CHECKING:
     from smdae.estimation.scale import Scale

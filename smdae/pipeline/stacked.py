@@ -14,11 +14,12 @@ from smdae.files.picture import Picture
 from smdae.files.stack import Group, Stack
 from smdae.files.tiff_survey import BITS_STAY, Key
 from smdae.files.tiff_writing import Style
+from smdae.pipeline.found_noise import NoiseFacts
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.options import Options, refuse_single
 from smdae.pipeline.outcome import denoised
-from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared, refuse_unit
+from smdae.pipeline.picture_noise import is_noise_shared, refuse_unit
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import beside, origin_of, put_result
 from smdae.pipeline.reading import called, converted, refuse_misnamed, warn_of_channels

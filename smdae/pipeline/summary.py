@@ -16,7 +16,7 @@ from smdae.pipeline.places import Job
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-    from smdae.pipeline.picture_noise import NoiseFacts
+    from smdae.pipeline.found_noise import NoiseFacts
 
 MAX_CHANNELS = 12  # that are told of one by one; a file may have thousands of series
 MAX_DOUBTS = 3  # that are shown; each page of a stack may have its own

@@ -15,8 +15,9 @@ from smdae.files.ome_zarr import Volume
 from smdae.files.picture import Picture, from_samples
 from smdae.files.tiff_axes import Selection
 from smdae.files.zarr_images import Image
+from smdae.pipeline.found_noise import PictureNoise
 from smdae.pipeline.options import Options
-from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared
+from smdae.pipeline.picture_noise import is_noise_shared
 from smdae.pipeline.shared_noise import Numbered, typical_noise
 
 WINDOW, WINDOWS = 512, 4  # of a large plane, so many windows along each side are examined, of so many pixels a side

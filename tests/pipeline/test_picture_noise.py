@@ -8,8 +8,9 @@ from smdae.errors import UsageError
 from smdae.estimation.estimate import Estimate
 from smdae.files.picture import Picture
 from smdae.noise import Noise
+from smdae.pipeline.found_noise import PictureNoise
 from smdae.pipeline.options import Options
-from smdae.pipeline.picture_noise import PictureNoise, refuse_unit
+from smdae.pipeline.picture_noise import refuse_unit
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,12 @@ from smdae.estimation.estimate import Estimate
 from smdae.estimation.scale import UNIT
 from smdae.files.picture import Metadata, Picture, from_samples, with_depth
 from smdae.noise import Noise
+from smdae.pipeline.found_noise import PictureNoise
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_description import UNLOADED
-from smdae.pipeline.picture_noise import PictureNoise, find_noise
-from smdae.pipeline.report import MAX_WHOLE, PART, Report, view_of
+from smdae.pipeline.picture_noise import find_noise
+from smdae.pipeline.report import Report
+from smdae.pipeline.report_views import MAX_WHOLE, PART, view_of
 
 RNG = np.random.default_rng(3)
 WAVES = (3276 * (np.sin(np.arange(64 * 64).reshape(64, 64) / 7) + RNG.normal(0, 0.2, (64, 64)))).astype(np.int16)

@@ -8,8 +8,8 @@ import pytest
 from smdae.cli import console
 from smdae.estimation.estimate import Estimate
 from smdae.noise import Noise
+from smdae.pipeline.found_noise import NoiseFacts
 from smdae.pipeline.options import Options
-from smdae.pipeline.picture_noise import NoiseFacts
 from smdae.pipeline.places import Job
 from smdae.pipeline.summary import summarise
 
