@@ -37,7 +37,8 @@ ALONE_DECAY, ALONE_EXCESS, ALONE_WEAKEST, ALONE_SCATTER, ALONE_NEAREST = 0.12, 1
 ALONE_EXCESS_OF_ANY_DECAY = 1.8
 # Where these hold in a JPEG, its blocks hold white noise alone: weakest block, scatter, correlation, excess.
 LOSSY_WEAKEST, LOSSY_SCATTER, LOSSY_NEAREST, LOSSY_EXCESS = 0.55, 0.30, 0.25, 1.25
-# Blocks that are farther from normal are not grain but print, which has 0.08 and more; asked only above a level.
+# Blocks farther from normal may be print, which has 0.08 and more, or dark noise that was cut off at black: above a level
+# these are grain only if a second look says so.
 MAX_NON_NORMALITY, STRONG = 0.06, 3 / 255
 
 
@@ -154,7 +155,9 @@ def correlated_noise(
     else:
         return None
     if level > STRONG and _non_normality(blocks, seen) > MAX_NON_NORMALITY:
-        return None
+        if math.isinf(odds):
+            return None
+        odds = min(odds, 0.0)
     return _grain(seen, channels, factor), odds
 
 
