@@ -16,7 +16,7 @@ from smdae.estimation.compression import is_lossy
 from smdae.estimation.curve import MAX_SATURATED, Bins, bins_of, overall, rising_line
 from smdae.estimation.evidence import evidence, features
 from smdae.estimation.grain import Grain, correlation_of_channels, measured, non_normality, spread, with_unseen
-from smdae.estimation.noise_level import Level
+from smdae.estimation.noise_level import Level, mean_decay
 from smdae.noise import Noise
 
 # These were chosen as those of `estimate`.
@@ -37,8 +37,8 @@ ALONE_DECAY, ALONE_EXCESS, ALONE_WEAKEST, ALONE_SCATTER, ALONE_NEAREST = 0.12, 1
 ALONE_EXCESS_OF_ANY_DECAY = 1.8
 # Where these hold in a JPEG, its blocks hold white noise alone: weakest block, scatter, correlation, excess.
 LOSSY_WEAKEST, LOSSY_SCATTER, LOSSY_NEAREST, LOSSY_EXCESS = 0.55, 0.30, 0.25, 1.25
-# Blocks farther from normal may be print, which has 0.08 and more, or dark noise that was cut off at black: above a level
-# these are grain only if a second look says so.
+# Blocks farther from normal may be print, which has 0.08 and more, or dark noise that was cut off at black: above a
+# level these are grain only if a second look says so.
 MAX_NON_NORMALITY, STRONG = 0.06, 3 / 255
 
 
@@ -141,7 +141,7 @@ def correlated_noise(
     found = _features(seen, channels, levels, jpeg)
     white = rms([one.sigma for one in levels])
     excess = level / max(white, 1e-9)
-    decay = sum(one.decay for one in levels) / len(levels)
+    decay = mean_decay(levels)
     is_white = (decay <= MAX_DECAY_OF_WHITE and excess <= MAX_EXCESS_OF_WHITE) or (
         decay <= MAX_DECAY_IF_STRONG and excess <= MAX_EXCESS_IF_STRONG and white >= STRONG_WHITE
     )
@@ -198,7 +198,7 @@ def _features(
         scatter=mean([one.scatter for one in seen]),
         share=mean([one.share for one in seen]),
         factor=mean([one.grain.factor for one in seen]),
-        decay=mean([one.decay for one in levels]),
+        decay=mean_decay(levels),
         channel_correlation=_mean_correlation(channels),
         spread=mean([one.spread for one in seen]),
         jpeg=jpeg,

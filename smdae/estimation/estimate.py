@@ -40,6 +40,7 @@ from smdae.estimation.correlated import (
 )
 from smdae.estimation.counts import few_counts
 from smdae.estimation.filling import filled
+from smdae.estimation.noise_level import mean_decay
 from smdae.estimation.print_screen import is_print_screen
 from smdae.estimation.scale import Scale, in_bytes
 from smdae.estimation.shared import correlation_of_channels
@@ -59,7 +60,7 @@ LOW_QUANTILE, HIGH_QUANTILE = 0.001, 0.999  # of the values, between which it li
 MIN_RANGE = 1e-6  # white being 1
 MAX_PATCHES, MAX_PATCHES_OF_COLOUR = 120_000, 20_000  # of a gray picture, and of a channel of a colour picture
 SMALL = 45_000  # pixels of a colour picture that is used as a gray one
-MAX_CORRELATION_OF_SHOT = 0.25  # of neighbours: with more, noise is not shot noise
+MAX_CORRELATION_OF_SHOT = 0.25  # of neighbours in blocks: with more, there is grain, or fine texture in all blocks
 SURROUNDINGS = 9  # pixels a side, over which brightness is averaged
 ERROR_OF_SHOT, ERROR_OF_GRAIN = 0.08, 0.15  # standard error of the level, relative
 
@@ -243,9 +244,10 @@ def _estimate(picture: _Picture, kind: Kind) -> Estimate:
 def _independent(picture: _Picture, blocks: Blocks, seen: list[ChannelBlocks] | None, kind: Kind) -> Estimate:
     """Return the noise of a picture whose neighbouring pixels are independent: shot or white, or none."""
     levels, clipped = picture.levels, picture.scale.may_clip
-    may_be_shot = seen is None or sum(one.grain.nearest for one in seen) <= MAX_CORRELATION_OF_SHOT * len(seen)
-    if kind == "shot" or (kind == "auto" and may_be_shot):
-        curves = shot_curves(blocks, picture.level_within, clipped, forced=kind == "shot")
+    is_correlated = seen is not None and sum(one.grain.nearest for one in seen) > MAX_CORRELATION_OF_SHOT * len(seen)
+    is_textured = is_correlated and mean_decay(levels) <= MAX_DECAY_OF_WHITE
+    if kind == "shot" or (kind == "auto" and (is_textured or not is_correlated)):
+        curves = shot_curves(blocks, picture.level_within, clipped, forced=kind == "shot", is_textured=is_textured)
         if curves is not None:
             return Estimate(Noise(curves), ERROR_OF_SHOT)
     found = _white(levels, clipped, FAINTEST * picture.range)
@@ -291,8 +293,8 @@ def _white(levels: tuple[noise_level.Level, ...], clipped: bool, faintest: float
     mean = rms([level.sigma for level in levels])
     if mean <= faintest:
         return _none(f"no more than sigma {255 * mean:.1f}" if mean else "none is to be seen")
-    decay, of_strong = sum(level.decay for level in levels) / len(levels), math.inf if known else MAX_DECAY_OF_STRONG
-    if decay > (MAX_DECAY_OF_WHITE if mean < STRONG_WHITE else of_strong):
+    of_strong = math.inf if known else MAX_DECAY_OF_STRONG
+    if mean_decay(levels) > (MAX_DECAY_OF_WHITE if mean < STRONG_WHITE else of_strong):
         return _none("what there is looks like texture")
     noise = Noise(curves_of([level.sigma for level in levels]))
     return Estimate(noise, noise_level.standard_error(mean, clipped) / mean)

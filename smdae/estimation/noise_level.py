@@ -26,6 +26,7 @@ this misses was measured on photographs too.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,6 +87,11 @@ class Level:
 
     sigma: float
     decay: float = 0.0
+
+
+def mean_decay(levels: Sequence[Level]) -> float:
+    """Return the mean decay of the levels of one or more channels."""
+    return sum(level.decay for level in levels) / len(levels)
 
 
 def estimate(pixels: np.ndarray, white: float, most: int = MAX_PATCHES) -> tuple[float, ...]:

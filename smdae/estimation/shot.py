@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import torch
 
 from smdae.curves import Curve, Table
 from smdae.estimation import clipped_normal
@@ -54,7 +55,9 @@ MAX_LOG_RATIO = 0.5  # beyond it a bin adds no more to the misfit of a sigma
 LevelWithin = Callable[[int, float, float], float]  # of a channel, between two values of brightness
 
 
-def shot_curves(blocks: Blocks, level_within: LevelWithin, clipped: bool, forced: bool) -> tuple[Curve, ...] | None:
+def shot_curves(
+    blocks: Blocks, level_within: LevelWithin, clipped: bool, *, forced: bool, is_textured: bool = False
+) -> tuple[Curve, ...] | None:
     """Return the level of each channel by brightness; None unless it depends on it.
 
     That of most channels must do so for sure, and that of the others probably.
@@ -65,6 +68,8 @@ def shot_curves(blocks: Blocks, level_within: LevelWithin, clipped: bool, forced
             whose brightness is between two values, white being 1.
         clipped: Whether the noise may be clipped at black and white.
         forced: Whether the noise is known to depend on brightness.
+        is_textured: Whether texture leaves no block flat. Then bins are too large, and the curve is lowered to the
+            level that eigenvalues tell of the brightest third.
     """
     curves: list[Curve] = []
     depending = 0
@@ -76,7 +81,8 @@ def shot_curves(blocks: Blocks, level_within: LevelWithin, clipped: bool, forced
         if not forced and (len(compared.at) < MIN_BINS or _correlation(compared) < LEAST_CORRELATION):
             return None
         depending += forced or _depends(compared, clipped, partial(level_within, c))
-        curves.append(_curve(bins))
+        curve = _curve(bins)
+        curves.append(_lowered(curve, compared, partial(level_within, c)) if is_textured else curve)
     return tuple(curves) if 2 * depending > len(curves) else None
 
 
@@ -119,6 +125,14 @@ def _depends(compared: Bins, clipped: bool, level_within: Callable[[float, float
         return False
     of_bright = level_of(bright)
     return of_bright > 0 and differ(max(sigma, of_bright))
+
+
+def _lowered(curve: Curve, bins: Bins, level_within: Callable[[float, float], float]) -> Curve:
+    """Return a curve amplified so that in the brightest third of the bins it is no higher than eigenvalues tell."""
+    weights = _weights(bins)
+    _, bright = thirds(weights)
+    level = _mean(curve.sd(torch.from_numpy(bins.at)).numpy(), weights, bright)
+    return curve.amplified(min(1.0, level_within(float(bins.at[bright][0]), math.inf) / level)) if level else curve
 
 
 def _rise_of_line(bins: Bins, clipped: bool) -> float:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from smdae import estimate_noise
 from tests.estimation.pictures import scene
@@ -44,3 +45,19 @@ def test_the_level_of_photons_and_read_noise_is_a_line_of_the_variance():
     assert curve.gain == pytest.approx(0.5, rel=0.15)
     x = np.linspace(30, 210, 40)[None]
     np.testing.assert_allclose(found.sd_of(x), np.sqrt(0.5 * x + 4), rtol=0.1)
+
+
+@pytest.mark.parametrize("gain", [2.0, 4.0])
+def test_shot_noise_on_fine_structure_all_over_the_picture_is_found(gain):
+    """As in a section of plant tissue, whose cells leave no block flat, so that neighbours are alike in all."""
+    rng = np.random.default_rng(1)
+    rows, columns = np.mgrid[:320, :360]
+    smooth = torch.from_numpy(rng.standard_normal((1, 336, 376)))
+    for _ in range(2):
+        smooth = torch.nn.functional.avg_pool2d(smooth, 9, 1)
+    walls = 1 / (1 + (smooth[0].numpy() / float(smooth.std()) / 0.6) ** 2)
+    clean = np.exp(0.9 * np.sin(rows / 50) * np.cos(columns / 60)) * (25 + 90 * walls)
+    found = estimate_noise(eight_bits(gain * rng.poisson(clean / gain) + 2 * rng.standard_normal(clean.shape)))
+    assert found.kind == "shot"
+    x = np.array([[30.0, 60.0, 120.0]])
+    np.testing.assert_allclose(found.sd_of(x), np.sqrt(gain * x + 4), rtol=0.08)
