@@ -4,14 +4,15 @@ The levels of the bins of brightness (`curve`) are compared with those that whit
 clipping. It is shot noise if the variance is correlated with brightness and either lies closely on a line that rises or
 falls, or the levels differ over brightness by more than chance and texture explain and the variance rises. Texture may
 do that too, but has small eigenvalues where its bins are large; so the level that the smallest eigenvalues tell, of the
-whole picture or of where the noise is strongest, is not far below that of the bins. The constants were chosen as those
-of `estimate`, and those of the line on 240 photographs with white noise, for none of which it is taken for shot noise.
+whole picture or of where the noise is strongest, is not far below that of the bins, and rises as they do. The constants
+were chosen as those of `estimate`, and those of the line on 240 photographs with white noise, for none of which it is
+taken for shot noise.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -45,6 +46,8 @@ MAX_MISFIT = 0.15  # of bins to the line that is taken for their level, relative
 # Of a line that shows by itself that levels differ: its least rise or fall between the thirds, as a logarithm; the
 # least share of it by which eigenvalues rise; and its largest misfit, relative, and over the misfit to a constant.
 MIN_RISE, MIN_SHARE_OF_RISE, MAX_MISFIT_OF_LINE, MAX_MISFIT_SHARE = 0.1, 0.6, 0.1, 0.5
+# The same where each bin counts alike, and the most that the bright ones may scatter.
+MIN_BINS_OF_RISE, MIN_RISE_OF_BINS, MAX_SCATTER_OF_RISE = 5, 0.3, 0.42
 # Sigma of the smallest eigenvalues over the mean level of the bins: texture has large bins and small eigenvalues.
 MIN_SIGMA, MIN_SIGMA_OF_THIRD = 0.5, 0.8
 MIN_LOWEST = 0.38  # of the bins where the noise is strongest: `Bins.lowest`, of which noise alone has 0.42 or more
@@ -73,6 +76,7 @@ def shot_curves(
     """
     curves: list[Curve] = []
     depending = 0
+    level_within = cache(level_within)
     for c in range(blocks.mean.shape[1]):
         bins = bins_of(blocks, c, blocks.detail[:, c], blocks.usable(c, MAX_SATURATED))
         if bins is None:
@@ -104,12 +108,16 @@ def _depends(compared: Bins, clipped: bool, level_within: Callable[[float, float
     strong = bright if _mean(deviation, weights, bright) > _mean(deviation, weights, dark) else dark
     if float(np.median(compared.lowest[strong])) < MIN_LOWEST:
         return False
+    if _rises_bin_by_bin(compared, clipped, level_within):
+        return True
     rise = _rise_of_line(compared, clipped)
     if rise:
         of_dark, of_bright = level_of(dark), level_of(bright)
         if min(of_dark, of_bright) > 0 and math.log(of_bright / of_dark) / rise > MIN_SHARE_OF_RISE:
             return True
     if correlation_with_brightness(compared.at, compared.variance, weights) <= MIN_CORRELATION:
+        return False
+    if not _do_eigenvalues_rise(compared, weights, level_within):
         return False
     sigma, log_ratio = _nearest_white(compared.at, compared.variance, weights, clipped)
     spread = math.sqrt(float((weights * log_ratio**2).sum()))
@@ -125,6 +133,51 @@ def _depends(compared: Bins, clipped: bool, level_within: Callable[[float, float
         return False
     of_bright = level_of(bright)
     return of_bright > 0 and differ(max(sigma, of_bright))
+
+
+def _do_eigenvalues_rise(bins: Bins, weights: np.ndarray, level_within: Callable[[float, float], float]) -> bool:
+    """Return whether the level of eigenvalues rises from the darkest third to the brightest as that of bins does.
+
+    Texture raises bins, and eigenvalues hardly.
+    """
+    dark, bright = thirds(weights)
+    deviation = np.sqrt(bins.variance)
+    of_bright = level_within(float(bins.at[bright][0]), math.inf)
+    # There may be too few patches among the dark for a level.
+    of_dark = level_within(-math.inf, float(bins.at[dark][-1])) or level_within(-math.inf, math.inf)
+    if min(of_dark, of_bright) <= 0:
+        return False
+    rise = math.log(_mean(deviation, weights, bright) / _mean(deviation, weights, dark))
+    return math.log(of_bright / of_dark) > MIN_SHARE_OF_RISE * rise
+
+
+def _rises_bin_by_bin(bins: Bins, clipped: bool, level_within: Callable[[float, float], float]) -> bool:
+    """Return whether levels rise along a line of the variance, each bin counting alike.
+
+    So a few bright objects before a large dark ground are seen, which weigh next to nothing otherwise.
+    """
+    if len(bins.at) < MIN_BINS_OF_RISE:
+        return False
+    slope, offset, _ = affine_fit(bins)
+    line = np.maximum(slope * bins.at + offset, LEAST_SHARE * bins.variance.min())
+    if math.sqrt(np.square(bins.variance / line - 1).mean()) > MAX_MISFIT_OF_LINE:
+        return False
+    alike = np.full(len(bins.at), 1 / len(bins.at))
+    dark, bright = thirds(alike)
+    deviation = np.sqrt(bins.variance)
+    level_of_dark, level_of_bright = (_mean(deviation, alike, part) for part in (dark, bright))
+    left = clipped_normal.clipped_std(bins.at, level_of_bright) if clipped else np.full_like(bins.at, level_of_bright)
+    log_ratio = np.log(deviation / left)  # below 0 where there is less than clipping leaves of the level of the bright
+    rise = _mean(log_ratio, alike, bright) - _mean(log_ratio, alike, dark)
+    if rise < MIN_RISE_OF_BINS or float(np.median(bins.lowest[bright])) < MIN_LOWEST:
+        return False
+    if float(np.median(bins.scatter[bright])) > MAX_SCATTER_OF_RISE:
+        return False
+    of_dark = level_within(-math.inf, float(bins.at[dark][-1]))
+    of_bright = level_within(float(bins.at[bright][0]), math.inf)
+    if of_bright < MIN_SIGMA_OF_THIRD * level_of_bright or of_dark < MIN_SIGMA * level_of_dark:
+        return False
+    return math.log(of_bright / of_dark) > MIN_SHARE_OF_RISE * math.log(level_of_bright / level_of_dark)
 
 
 def _lowered(curve: Curve, bins: Bins, level_within: Callable[[float, float], float]) -> Curve:

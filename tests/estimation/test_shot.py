@@ -61,3 +61,28 @@ def test_shot_noise_on_fine_structure_all_over_the_picture_is_found(gain):
     assert found.kind == "shot"
     x = np.array([[30.0, 60.0, 120.0]])
     np.testing.assert_allclose(found.sd_of(x), np.sqrt(gain * x + 4), rtol=0.08)
+
+
+@pytest.mark.parametrize("gain", [1.0, 2.0])
+def test_shot_noise_of_a_few_bright_cells_is_found(gain):
+    """They cover a twentieth of a dark ground, whose noise has one level."""
+    rng = np.random.default_rng(2)
+    rows, columns = np.mgrid[:320, :360]
+    clean = np.full(rows.shape, 14.0)
+    for y, x in zip(rng.uniform(20, 300, 12), rng.uniform(20, 340, 12), strict=True):
+        clean += 60 * np.exp(-((np.hypot(rows - y, columns - x) / 9) ** 4))
+    found = estimate_noise(eight_bits(gain * rng.poisson(clean / gain) + 1.5 * rng.standard_normal(clean.shape)))
+    assert found.kind == "shot"
+    x = np.array([[14.0, 40.0, 70.0]])
+    np.testing.assert_allclose(found.sd_of(x), np.sqrt(gain * x + 1.5**2), rtol=0.06)
+
+
+def test_texture_that_grows_with_brightness_leaves_white_noise_white():
+    """It raises the blocks of the bright, but not their smallest eigenvalues."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:320, :360]
+    texture = torch.nn.functional.avg_pool2d(torch.from_numpy(rng.standard_normal((1, 322, 362))), 3, 1)[0].numpy()
+    clean = 40 + 140 * columns / 360 * (1 + 0.3 * texture / texture.std() * (columns > 120))
+    found = estimate_noise(eight_bits(clean + 8 * rng.standard_normal(clean.shape)))
+    assert found.kind == "white"
+    assert found.sigma == pytest.approx(8, rel=0.03)
