@@ -71,8 +71,8 @@ def shot_curves(
             whose brightness is between two values, white being 1.
         clipped: Whether the noise may be clipped at black and white.
         forced: Whether the noise is known to depend on brightness.
-        is_textured: Whether texture leaves no block flat. Then bins are too large, and the curve is lowered to the
-            level that eigenvalues tell of the brightest third.
+        is_textured: Whether texture leaves no block flat. Then bins are too large, so levels must rise, and the curve
+            is lowered to what eigenvalues tell of the brightest third.
     """
     curves: list[Curve] = []
     depending = 0
@@ -84,10 +84,18 @@ def shot_curves(
         compared = _selected(bins, bins.scatter < MAX_SCATTER)
         if not forced and (len(compared.at) < MIN_BINS or _correlation(compared) < LEAST_CORRELATION):
             return None
-        depending += forced or _depends(compared, clipped, partial(level_within, c))
+        of_channel = partial(level_within, c)
+        depending += forced or ((_rises(compared) or not is_textured) and _depends(compared, clipped, of_channel))
         curve = _curve(bins)
-        curves.append(_lowered(curve, compared, partial(level_within, c)) if is_textured else curve)
+        curves.append(_lowered(curve, compared, of_channel) if is_textured and len(compared.at) else curve)
     return tuple(curves) if 2 * depending > len(curves) else None
+
+
+def _rises(bins: Bins) -> bool:
+    """Return whether the level is higher in the brightest third than in the darkest."""
+    weights, deviation = _weights(bins), np.sqrt(bins.variance)
+    dark, bright = thirds(weights)
+    return _mean(deviation, weights, bright) > _mean(deviation, weights, dark)
 
 
 def _depends(compared: Bins, clipped: bool, level_within: Callable[[float, float], float]) -> bool:
@@ -105,7 +113,7 @@ def _depends(compared: Bins, clipped: bool, level_within: Callable[[float, float
         least = MIN_SIGMA if part is everywhere else MIN_SIGMA_OF_THIRD
         return level if level > least * _mean(deviation, weights, part) else 0.0
 
-    strong = bright if _mean(deviation, weights, bright) > _mean(deviation, weights, dark) else dark
+    strong = bright if _rises(compared) else dark
     if float(np.median(compared.lowest[strong])) < MIN_LOWEST:
         return False
     if _rises_bin_by_bin(compared, clipped, level_within):
