@@ -125,7 +125,8 @@ def _depends(compared: Bins, clipped: bool, level_within: Callable[[float, float
             return True
     if correlation_with_brightness(compared.at, compared.variance, weights) <= MIN_CORRELATION:
         return False
-    if not _do_eigenvalues_rise(compared, weights, level_within):
+    rise_in = partial(_do_eigenvalues_rise, compared, level_within=level_within)
+    if not (rise_in(weights) or rise_in(_alike(compared), least_share=MIN_SIGMA_OF_THIRD)):
         return False
     sigma, log_ratio = _nearest_white(compared.at, compared.variance, weights, clipped)
     spread = math.sqrt(float((weights * log_ratio**2).sum()))
@@ -143,19 +144,22 @@ def _depends(compared: Bins, clipped: bool, level_within: Callable[[float, float
     return of_bright > 0 and differ(max(sigma, of_bright))
 
 
-def _do_eigenvalues_rise(bins: Bins, weights: np.ndarray, level_within: Callable[[float, float], float]) -> bool:
+def _do_eigenvalues_rise(
+    bins: Bins, weights: np.ndarray, level_within: Callable[[float, float], float], least_share: float = 0.0
+) -> bool:
     """Return whether the level of eigenvalues rises from the darkest third to the brightest as that of bins does.
 
-    Texture raises bins, and eigenvalues hardly.
+    Texture raises bins, and eigenvalues hardly. In the brightest third these must have the least share of that of bins.
     """
     dark, bright = thirds(weights)
     deviation = np.sqrt(bins.variance)
     of_bright = level_within(float(bins.at[bright][0]), math.inf)
     # There may be too few patches among the dark for a level.
     of_dark = level_within(-math.inf, float(bins.at[dark][-1])) or level_within(-math.inf, math.inf)
-    if min(of_dark, of_bright) <= 0:
+    level_of_bright = _mean(deviation, weights, bright)
+    if min(of_dark, of_bright) <= 0 or of_bright < least_share * level_of_bright:
         return False
-    rise = math.log(_mean(deviation, weights, bright) / _mean(deviation, weights, dark))
+    rise = math.log(level_of_bright / _mean(deviation, weights, dark))
     return math.log(of_bright / of_dark) > MIN_SHARE_OF_RISE * rise
 
 
@@ -170,7 +174,7 @@ def _rises_bin_by_bin(bins: Bins, clipped: bool, level_within: Callable[[float, 
     line = np.maximum(slope * bins.at + offset, LEAST_SHARE * bins.variance.min())
     if math.sqrt(np.square(bins.variance / line - 1).mean()) > MAX_MISFIT_OF_LINE:
         return False
-    alike = np.full(len(bins.at), 1 / len(bins.at))
+    alike = _alike(bins)
     dark, bright = thirds(alike)
     deviation = np.sqrt(bins.variance)
     level_of_dark, level_of_bright = (_mean(deviation, alike, part) for part in (dark, bright))
@@ -226,6 +230,11 @@ def _weights(bins: Bins) -> np.ndarray:
     weights = np.sqrt(bins.share * bins.trust)
     found: np.ndarray = weights / weights.sum()
     return found
+
+
+def _alike(bins: Bins) -> np.ndarray:
+    """Return weights of bins, (m,), that are all the same, with the sum 1."""
+    return np.full(len(bins.at), 1 / len(bins.at))
 
 
 def _mean(values: np.ndarray, weights: np.ndarray, part: np.ndarray) -> float:
